@@ -1,0 +1,50 @@
+# Two commands for everybody:
+#   make demo    train on the digits that come along, test, report
+#   make test    the whole suite
+# Both make .venv first if it is missing.
+
+PYTHON ?= python3
+PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
+
+.PHONY: demo test check format lowest bench clean
+
+demo: .venv/train
+	.venv/bin/foveal demo
+
+test: .venv/all
+	.venv/bin/python -m pytest
+
+check: .venv/all
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports --no-logo
+
+format: .venv/all
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+# torch comes first, at the pinned version: resolved along with the rest it could bring gigabytes of GPU packages.
+.venv/train: pyproject.toml constraints.txt
+	test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	$(PIP) install torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	$(PIP) install --constraint constraints.txt --editable '.[train]'
+	touch $@
+
+.venv/all: .venv/train
+	$(PIP) install --constraint constraints.txt --editable '.[all,test]'
+	touch $@
+
+# The suite with the oldest versions that pyproject.toml admits (torch aside, which is the pinned one).
+lowest: .venv-lowest/ready
+	.venv-lowest/bin/python -m pytest
+
+.venv-lowest/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv --clear .venv-lowest
+	.venv-lowest/bin/python -m pip --quiet install torch==$$(sed -n 's/^torch==//p' constraints.txt)
+	$(PYTHON) tests/lowest.py > .venv-lowest/constraints.txt
+	.venv-lowest/bin/python -m pip --quiet install --constraint .venv-lowest/constraints.txt --editable '.[all,test]'
+	touch $@
+
+clean:
+	rm -rf .venv .venv-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis demo

@@ -1,0 +1,354 @@
+"""Run the Keras notebook that Foveal replaces, on TensorFlow, and keep what it measured as data.
+
+    foveal data get cifar10 DATA
+    python benchmarks/notebook_keras.py DATA --tensorflow 2.15
+    python benchmarks/notebook_keras.py DATA --tensorflow current --epochs 2
+
+The first is the notebook whole: four training folders, thirty epochs at most with its callbacks, evaluation,
+predictions on the test folder. `--epochs 2` is enough to compare the time of a step.
+
+TensorFlow is installed into a virtual environment of its own, in the user's cache folder or where
+`--environment` says; Foveal's environment is not touched. TensorFlow 2.15 with its Keras 2 exists for Python
+3.9 to 3.11 only: with a newer Python the script looks for `python3.11`, or takes what `--python` names.
+
+The result is one JSON file under `benchmarks/results/`: the command, versions, hardware, load, seconds of
+start-up, of every epoch and of the evaluation, peak memory, losses and accuracies. The notebook sets no
+seed; `--seed` sets one. Its only liberty: predicting the test folder prints no bar per batch.
+"""
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+TRAINING = ("train1", "train3", "train4", "train5")
+VALIDATION = "train2"
+TEST = "test"
+SIDE = 32
+BATCH = 64
+CLASSES = 10
+RESULTS = Path(__file__).parent / "results"
+
+
+def main() -> int:
+    """Read the command line; run here, or in an environment made for it."""
+    options = parse()
+    missing = [name for name in (*TRAINING, VALIDATION, TEST) if not (options.data / name).is_dir()]
+    if missing:
+        print(
+            f"{options.data} has no {missing[0]}; make it with: foveal data get cifar10 DIR", file=sys.stderr
+        )
+        return 2
+    if not options.here:
+        return run_in_environment(options)
+    result = run_notebook(options)
+    out: Path = options.out or free_name(result, options)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    print(f"test accuracy {result['test']['accuracy']:.4f}; everything is in {out}")
+    return 0
+
+
+def parse() -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("data", type=Path, metavar="DATA", help="the class folders: train1 … train5, test")
+    parser.add_argument("--tensorflow", choices=["2.15", "current"], default="current")
+    parser.add_argument("--epochs", type=int, default=30, help="at most so many epochs (the notebook's: 30)")
+    parser.add_argument("--limit", type=int, metavar="BATCHES", help="only so many batches a folder: a trial")
+    parser.add_argument("--seed", type=int, help="a seed for everything random (the notebook sets none)")
+    parser.add_argument("--environment", type=Path, metavar="DIR", help="where TensorFlow is installed")
+    parser.add_argument("--python", metavar="PROGRAM", help="the Python to make that environment with")
+    parser.add_argument("--here", action="store_true", help="use the TensorFlow of this very Python instead")
+    parser.add_argument(
+        "--out", type=Path, metavar="FILE", help="the result's file, in place of a numbered one"
+    )
+    return parser.parse_args()
+
+
+# ---- an environment of its own
+
+
+def run_in_environment(options: argparse.Namespace) -> int:
+    """Make the environment if it is not there yet, and run this script in it."""
+    base = options.python or suitable_python(options.tensorflow)
+    if base is None:
+        print(
+            "TensorFlow 2.15 needs Python 3.9 to 3.11, and there is no python3.11 on the PATH; "
+            "install one, or name it with --python",
+            file=sys.stderr,
+        )
+        return 2
+    folder: Path = options.environment or default_environment(options.tensorflow)
+    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    ready = folder / "ready"
+    if not ready.is_file():
+        print(f"installing TensorFlow {options.tensorflow} into {folder}", file=sys.stderr)
+        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        for command in (
+            [base, "-m", "venv", "--clear", str(folder)],
+            [*install, *requirements(options.tensorflow)],
+        ):
+            if subprocess.run(command, check=False).returncode:
+                print(f"TensorFlow {options.tensorflow} could not be installed: see above", file=sys.stderr)
+                return 3
+        ready.touch()  # last: an installation cut short is made anew
+    command = [str(python), str(Path(__file__).resolve()), *sys.argv[1:], "--here"]
+    return subprocess.run(command, check=False).returncode
+
+
+def suitable_python(tensorflow: str) -> str | None:
+    """Find a Python that this TensorFlow exists for."""
+    if tensorflow == "current" or sys.version_info[:2] <= (3, 11):
+        return sys.executable
+    return shutil.which("python3.11")
+
+
+def requirements(tensorflow: str) -> list[str]:
+    """Say what to install: the CPU build where there is one."""
+    small = platform.machine().lower() in ("x86_64", "amd64") and sys.platform != "darwin"
+    name = "tensorflow-cpu" if small else "tensorflow"
+    return [f"{name}==2.15.*", "numpy<2"] if tensorflow == "2.15" else [name]
+
+
+def default_environment(tensorflow: str) -> Path:
+    """Name a folder in the user's cache."""
+    from platformdirs import user_cache_path
+
+    return user_cache_path("foveal") / "benchmarks" / f"tensorflow-{tensorflow}"
+
+
+# ---- the notebook
+
+
+def run_notebook(options: argparse.Namespace) -> dict[str, Any]:
+    """Do what the notebook does, cell by cell, with a clock beside it."""
+    started = datetime.now(UTC)
+    load_before = load()
+    clock = Clock()
+
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+    import numpy as np
+    import tensorflow as tf
+
+    keras = tf.keras
+    tf.get_logger().setLevel("ERROR")
+    if options.seed is not None:
+        keras.utils.set_random_seed(options.seed)
+    clock.lap("import")
+
+    # Each folder is batched by itself, so each ends in a short batch: 4 x 157 steps an epoch.
+    def folder(name: str) -> Any:  # noqa: ANN401 - tf.data.Dataset
+        found = keras.utils.image_dataset_from_directory(
+            options.data / name, image_size=(SIDE, SIDE), batch_size=BATCH
+        )
+        assert len(found.class_names) == CLASSES, f"{name} has {len(found.class_names)} classes"
+        return found if options.limit is None else found.take(options.limit)
+
+    training = folder(TRAINING[0])
+    for name in TRAINING[1:]:
+        training = training.concatenate(folder(name))
+    # Whole batches are shuffled: the buffer of 1000 holds all 628 of them.
+    training = training.shuffle(buffer_size=1000).prefetch(buffer_size=tf.data.AUTOTUNE)
+    validation = folder(VALIDATION).prefetch(buffer_size=tf.data.AUTOTUNE)
+    test = folder(TEST).prefetch(buffer_size=tf.data.AUTOTUNE)
+    clock.lap("datasets")
+
+    model = model_s(keras)
+    model.compile(
+        optimizer=keras.optimizers.RMSprop(learning_rate=0.001),
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
+    )
+    clock.lap("model")
+
+    epochs = EpochClock()
+    with tempfile.TemporaryDirectory() as scratch:
+        decisions = [
+            keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=0.1, patience=3, verbose=1),
+            keras.callbacks.EarlyStopping(
+                monitor="val_loss", patience=6, restore_best_weights=True, verbose=1
+            ),
+            keras.callbacks.ModelCheckpoint(
+                filepath=str(Path(scratch) / "best.keras"), save_best_only=True, monitor="val_loss", verbose=1
+            ),
+            keras.callbacks.LambdaCallback(
+                on_train_begin=lambda logs: epochs.begin(),
+                on_epoch_end=lambda epoch, logs: epochs.end(),
+            ),
+        ]
+        history = model.fit(
+            training, validation_data=validation, epochs=options.epochs, callbacks=decisions
+        ).history
+    clock.lap("fit")
+
+    validation_loss, validation_accuracy = model.evaluate(validation)
+    clock.lap("evaluate")
+
+    labels: list[int] = []
+    predicted: list[int] = []
+    for images, truth in test:  # the test folder comes shuffled, so truth is gathered along the way
+        labels.extend(truth.numpy().tolist())
+        predicted.extend(np.argmax(model.predict(images, verbose=0), axis=-1).tolist())
+    correct = sum(int(a == b) for a, b in zip(labels, predicted, strict=True))
+    clock.lap("test")
+
+    rates = history.get("learning_rate", history.get("lr"))  # Keras 3's name, Keras 2's name
+    lines = [
+        {
+            "epoch": number + 1,
+            "seconds": round(epochs.seconds[number], 3),
+            "learning_rate": float(rates[number]),
+            "loss": float(history["loss"][number]),
+            "accuracy": float(history["accuracy"][number]),
+            "validation_loss": float(history["val_loss"][number]),
+            "validation_accuracy": float(history["val_accuracy"][number]),
+        }
+        for number in range(len(history["loss"]))
+    ]
+    return {
+        "schema": 1,
+        "command": the_command(options, tf.__version__),
+        "started": started.isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": version("keras"),
+            "numpy": np.__version__,
+        },
+        "hardware": hardware(),
+        "load": {"before": load_before, "after": load()},
+        "seed": options.seed,
+        "limit": options.limit,
+        "parameters": {
+            "trainable": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+            "other": sum(int(np.prod(weight.shape)) for weight in model.non_trainable_weights),
+        },
+        "seconds": {
+            "startup": round(sum(clock.laps[name] for name in ("import", "datasets", "model")), 3),
+            **{name: round(seconds, 3) for name, seconds in clock.laps.items()},
+            "total": round(sum(clock.laps.values()), 3),
+        },
+        "peak_memory_bytes": peak_memory(),
+        "epochs": lines,
+        "best_epoch": min(lines, key=lambda line: line["validation_loss"])["epoch"],
+        "validation": {"loss": float(validation_loss), "accuracy": float(validation_accuracy)},
+        "test": {"n": len(labels), "accuracy": correct / len(labels)},
+    }
+
+
+def model_s(keras: Any) -> Any:  # noqa: ANN401 - whichever Keras there is
+    """Build Model S as the notebook's code has it: "same" padding, BatchNorm after ReLU, softmax inside."""
+    layers = keras.layers
+    inputs = keras.Input(shape=(SIDE, SIDE, 3))
+    x = layers.Rescaling(1.0 / 255)(inputs)
+    for filters in (32, 64, 128):
+        for _ in range(2):
+            x = layers.Conv2D(filters=filters, kernel_size=3, activation="relu", padding="same")(x)
+            x = layers.BatchNormalization()(x)
+        x = layers.MaxPooling2D(pool_size=2)(x)
+    x = layers.Flatten()(x)  # (N, 2048)
+    x = layers.Dropout(0.5)(x)
+    x = layers.Dense(256, activation="relu")(x)
+    x = layers.Dropout(0.5)(x)
+    return keras.Model(inputs=inputs, outputs=layers.Dense(CLASSES, activation="softmax")(x))
+
+
+# ---- what is measured beside it
+
+
+class Clock:
+    """Wall seconds between one call of `lap` and the next."""
+
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.perf_counter()
+
+    def lap(self, name: str) -> None:
+        """Say that what is called `name` has just ended."""
+        now = time.perf_counter()
+        self.laps[name] = now - self._last
+        self._last = now
+
+
+class EpochClock:
+    """Wall seconds of each epoch, from the end of the one before: shuffling, validating and saving count."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+        self._last = 0.0
+
+    def begin(self) -> None:
+        """Start the clock."""
+        self._last = time.perf_counter()
+
+    def end(self) -> None:
+        """End an epoch."""
+        now = time.perf_counter()
+        self.seconds.append(now - self._last)
+        self._last = now
+
+
+def peak_memory() -> int | None:
+    """Return the most memory this process has held, in bytes, where the system tells."""
+    if sys.platform == "win32":
+        return None
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def hardware() -> dict[str, Any]:
+    """Name the processor, the cores that may be used, and the memory."""
+    processor = platform.processor() or platform.machine()
+    described = Path("/proc/cpuinfo")
+    if described.is_file():
+        for line in described.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                processor = line.partition(":")[2].strip()
+                break
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    memory = None
+    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return {"processor": processor, "cores": cores, "memory_bytes": memory, "system": platform.system()}
+
+
+def load() -> float | None:
+    """Return how many processes wanted a core over the last minute: a shared machine times badly."""
+    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
+
+
+def the_command(options: argparse.Namespace, tensorflow: str) -> str:
+    """Write the command that makes this result again, whatever the folders are called here."""
+    choice = "2.15" if tensorflow.startswith("2.15.") else "current"
+    words = [f"python benchmarks/notebook_keras.py DATA --tensorflow {choice}"]
+    for name, default in (("epochs", 30), ("limit", None), ("seed", None)):
+        value = getattr(options, name)
+        if value != default:
+            words += [f"--{name}", str(value)]
+    return " ".join(words)
+
+
+def free_name(result: dict[str, Any], options: argparse.Namespace) -> Path:
+    """Name a file that is not there yet: results are kept, not replaced."""
+    stem = f"notebook-tensorflow-{result['versions']['tensorflow']}-epochs-{options.epochs}"
+    stem += f"-limit-{options.limit}" if options.limit is not None else ""
+    number = 1
+    while (RESULTS / f"{stem}-run-{number}.json").exists():
+        number += 1
+    return RESULTS / f"{stem}-run-{number}.json"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,40 @@
+"""Foveal: folders of labelled small images in; a measured classifier out.
+
+    import foveal
+
+    run = foveal.train("data", recipe="model-s-02", validation="train2")
+    run.history
+    run.evaluate("test")
+    run.report()
+
+Importing this module costs nothing: what needs torch is imported when it is first used.
+"""
+
+from typing import TYPE_CHECKING
+
+__version__ = "0.1.0"
+
+if TYPE_CHECKING:
+    from foveal.fit import resume, train
+    from foveal.results import Run
+
+__all__ = ["Run", "__version__", "resume", "train"]
+
+_HOMES = {"train": "foveal.fit", "resume": "foveal.fit", "Run": "foveal.results"}
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'foveal' has no attribute {name!r}")
+    from importlib import import_module
+
+    from foveal.errors import missing_extra
+
+    try:
+        return getattr(import_module(_HOMES[name]), name)
+    except ModuleNotFoundError as error:
+        raise missing_extra(error) or error from None
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,74 @@
+"""`foveal` and `python -m foveal`: the parser, and what every verb has in common."""
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from foveal import __version__
+from foveal.cli import data, training, using
+from foveal.errors import FovealError, missing_extra
+from foveal.progress import printable
+
+_DESCRIPTION = """\
+Folders of labelled small images in; a measured classifier, its report and its model file out.
+
+  foveal demo                                the whole way, on digits that come along
+  foveal data get cifar10 cifar10            a named data set as class folders
+  foveal train cifar10 --evaluate            train, test, report
+  foveal predict runs/… image.png            use the model
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {printable(message, 500)}; see {self.prog} --help\n")
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Build the parser of all verbs. Nothing that a verb needs is imported yet."""
+    parser = _Parser(
+        prog="foveal", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--version", action="version", version=f"foveal {__version__}")
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
+    for group in (training, data, using):
+        group.add_verbs(verbs)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    asked = build_parser().parse_args(arguments)
+    call: Callable[[argparse.Namespace], int] = asked.call
+    try:
+        return call(asked)
+    except FovealError as error:
+        _complain(str(error))
+        return error.exit_code
+    except ModuleNotFoundError as error:
+        missing = missing_extra(error)
+        if missing is None:
+            raise
+        _complain(str(missing))
+        return missing.exit_code
+    except MemoryError:
+        _complain("out of memory; close other programs, or use smaller images (--set size=…)")
+        return 3
+    except KeyboardInterrupt:
+        _complain("interrupted; nothing was begun that would have to be resumed")
+        return 130
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
+
+
+def _complain(message: str) -> None:
+    print(f"foveal: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the one line
+
+
+def entry() -> NoReturn:
+    """Be the installed command."""
+    sys.exit(main())

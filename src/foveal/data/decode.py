@@ -1,0 +1,171 @@
+"""Bytes -> uint8 pixels (S, S, C): the only module that imports an image library.
+
+Packing, prediction and serving all decode here, so a model sees elsewhere what it saw when measured.
+"""
+
+import io
+import warnings
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+
+from foveal.errors import DataError, RecipeError
+from foveal.recipe import Fit
+
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
+MAX_BYTES = 100_000_000
+"""A larger file is rejected before it is read."""
+MAX_PIXELS = 50_000_000
+"""A larger picture is rejected before it is decoded."""
+
+_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
+_ORIENTATION = 0x0112  # EXIF
+
+
+class DecodeError(DataError):
+    """A file cannot be used as an image; the message is the reason."""
+
+
+class DeepImageError(DecodeError):
+    """The image is deep greyscale, and no range is known yet that would scale it to 8 bits."""
+
+    def __init__(self, low: float, high: float) -> None:
+        super().__init__("deep greyscale, but the model's data set had none, so no range is known for it")
+        self.low, self.high = low, high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoding:
+    """How an image file becomes pixels. Stored with every pack and every model."""
+
+    size: int
+    channels: int
+    """3 (RGB) or 1 (luminance)."""
+    fit: Fit
+    background: str
+    deep_range: tuple[float, float] | None = None
+    """What deep greyscale becomes 0 and 255; None where the data set has no deep greyscale."""
+
+    def __post_init__(self) -> None:
+        try:
+            ImageColor.getrgb(self.background)
+        except ValueError:
+            raise RecipeError(
+                f"image.background is {self.background!r}; name a colour such as white or #ffffff"
+            ) from None
+
+    def to_json(self) -> dict[str, Any]:
+        """Write as JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, value: dict[str, Any]) -> "Decoding":
+        """Read what `to_json` wrote."""
+        deep = value["deep_range"]
+        return cls(**{**value, "deep_range": None if deep is None else (float(deep[0]), float(deep[1]))})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Decoded:
+    """A decoded image."""
+
+    pixels: NDArray[np.uint8]
+    """(S, S, C)."""
+    grey: bool
+    """Whether all its channels are equal."""
+    clipped: int
+    """How many of its pixels lay outside the range that scales deep greyscale."""
+
+
+def decode(content: bytes, decoding: Decoding) -> Decoded:
+    """Decode an image file, upright, on an opaque background, scaled to (S, S, C) uint8.
+
+    Raises:
+        DeepImageError: deep greyscale, and `decoding` knows no range for it.
+        DecodeError: no image, a broken one, too large, or of a format that is not allowed.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")  # Pillow warns of what it cannot read faithfully
+            return _decode(content, decoding)
+    except DecodeError:
+        raise
+    except UnidentifiedImageError:
+        raise DecodeError("no image in a known format: " + ", ".join(FORMATS)) from None
+    except Exception as error:  # decoders raise a dozen different types on broken files
+        raise DecodeError(f"cannot be decoded: {error or type(error).__name__}") from error
+
+
+def _decode(content: bytes, decoding: Decoding) -> Decoded:
+    if not content:
+        raise DecodeError("the file is empty")
+    with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+        if file.width * file.height > MAX_PIXELS:
+            raise DecodeError(f"{file.width} × {file.height} pixels; at most {MAX_PIXELS:,} are read")
+        file.load()  # the first frame
+        image: Image.Image = file
+        if file.getexif().get(_ORIENTATION, 1) != 1:
+            image = ImageOps.exif_transpose(file)
+    clipped = 0
+    if image.mode in _DEEP_MODES:
+        image, clipped = _scale_deep(image, decoding)
+    image = _flatten(image, decoding.background)
+    if decoding.channels == 1:
+        image = image.convert("L")
+    square = resize(image, decoding)
+    pixels = np.asarray(square)
+    if pixels.ndim == 2:
+        pixels = np.broadcast_to(pixels[:, :, None], (*pixels.shape, decoding.channels))
+        return Decoded(pixels=pixels, grey=True, clipped=clipped)
+    grey = bool((pixels[:, :, :1] == pixels).all())
+    return Decoded(pixels=pixels, grey=grey, clipped=clipped)
+
+
+def _scale_deep(image: Image.Image, decoding: Decoding) -> tuple[Image.Image, int]:
+    """Scale deep greyscale to 8 bits by the data set's range; count what lies outside it."""
+    values = np.asarray(image).astype(np.float64)
+    if not np.isfinite(values).all():
+        raise DecodeError("has pixels that are not numbers")
+    if decoding.deep_range is None:
+        raise DeepImageError(float(values.min()), float(values.max()))
+    low, high = decoding.deep_range
+    scaled = (values - low) * (255 / (high - low) if high > low else 0.0)
+    clipped = int(((values < low) | (values > high)).sum())
+    return Image.fromarray(np.clip(scaled.round(), 0, 255).astype(np.uint8)), clipped
+
+
+def _flatten(image: Image.Image, background: str) -> Image.Image:
+    """Return RGB, or L if the image is plain grey, with transparent pixels laid over the background."""
+    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
+        over = image.convert("RGBA")
+        under = Image.new("RGBA", image.size, ImageColor.getrgb(background)[:3])
+        return Image.alpha_composite(under, over).convert("RGB")
+    if image.mode in ("L", "1"):
+        return image.convert("L")
+    return image.convert("RGB")
+
+
+def resize(image: Image.Image, decoding: Decoding) -> Image.Image:
+    """Bring an image (mode L or RGB) to the square of the recipe: the one resize function of Foveal.
+
+    Bilinear, antialiased when shrinking: each result is an average over the area that it covers.
+    """
+    square = (decoding.size, decoding.size)
+    match decoding.fit:
+        case "stretch":
+            return image if image.size == square else image.resize(square, Image.Resampling.BILINEAR)
+        case "crop":
+            return ImageOps.fit(image, square, Image.Resampling.BILINEAR)
+        case "pad":
+            colour = ImageColor.getcolor(decoding.background, image.mode)
+            return ImageOps.pad(image, square, Image.Resampling.BILINEAR, color=colour)
+
+
+def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+    """Encode uint8 pixels (H, W) or (H, W, 3) as PNG, without loss."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="PNG", optimize=False)
+    return file.getvalue()

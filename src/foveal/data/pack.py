@@ -1,0 +1,220 @@
+"""Records -> one memory-mapped file of uint8 pixels, made once and found again by a listing.
+
+A pack is a folder in the cache: `pixels` holds the images back to back (N, S, S, C), `index.json` their
+paths, digests and what was rejected. Its name is a digest of every path, size and modification time and
+of how images become pixels, so a changed, missing or added file simply means another pack.
+"""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal import progress
+from foveal.data.decode import Decoding
+from foveal.data.scan import Listing
+from foveal.data.workers import Outcome, decode_files
+from foveal.errors import DataError, OutsideError
+from foveal.recipe import Image
+from foveal.run import outside_faults, write_json
+
+FORMAT = 1
+"""Changes whenever the same files would give other pixels or another index."""
+CACHE_LIMIT = 20_000_000_000
+"""Bytes that all packs may take together; the least recently used go first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pack:
+    """Decoded images and where they came from. Row i of every field belongs to the same file."""
+
+    pixels: NDArray[np.uint8]
+    """(N, S, S, C), read-only, mapped from the disk. Rows of rejected files are meaningless."""
+    paths: tuple[str, ...]
+    digests: tuple[str, ...]
+    """Of the files' bytes: BLAKE2b, 128 bits."""
+    errors: dict[int, str]
+    """Why a row's file was rejected."""
+    clipped: int
+    """Pixels of deep greyscale outside the range; always 0 when the range is this pack's own."""
+    decoding: Decoding
+
+    @property
+    def accepted(self) -> list[int]:
+        """Rows whose file was decoded."""
+        return [row for row in range(len(self.paths)) if row not in self.errors]
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Digest of every accepted file's relative path and content: SHA-256, hexadecimal."""
+        digest = hashlib.sha256()
+        for row in self.accepted:
+            digest.update(f"{self.paths[row]}\0{self.digests[row]}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+
+def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
+    """Return the pack of a listing, decoding its files only if no pack of them is in the cache.
+
+    Raises:
+        OutsideError: the cache cannot be written.
+    """
+    packs = cache / "packs"
+    folder = packs / _key(listing, image)
+    if not (folder / "index.json").is_file():
+        with outside_faults(packs):
+            packs.mkdir(parents=True, exist_ok=True)
+            building = Path(tempfile.mkdtemp(prefix=".building-", dir=packs))
+        try:
+            _build(building, listing, image)
+            with outside_faults(folder):
+                _publish(building, folder)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+        _evict(packs, spare=folder)
+    os.utime(folder)  # "recently used", for eviction
+    return _load(folder)
+
+
+def _key(listing: Listing, image: Image) -> str:
+    settings = {"format": FORMAT, "image": vars(image)}
+    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+    for record in listing.records:
+        digest.update(f"{record.path}\0{record.size}\0{record.modified}\n".encode("utf-8", "surrogateescape"))
+    return digest.hexdigest()[:32]
+
+
+def _build(folder: Path, listing: Listing, image: Image) -> None:
+    """Decode every file into a new pack."""
+    rows = len(listing.records)
+    paths = [record.path for record in listing.records]
+    decoding = Decoding(
+        size=image.size,
+        channels=1 if image.channels == "grey" else 3,
+        fit=image.fit,
+        background=image.background,
+    )
+    file = folder / "pixels"
+    with outside_faults(file):
+        _allocate(file, rows * decoding.size**2 * decoding.channels)
+    with progress.bar(rows, "decoding", "images") as bar:
+        jobs = list(enumerate(paths))
+        outcomes = decode_files(listing.root, jobs, decoding=decoding, pixels=file, rows=rows, bar=bar)
+        decoding = _second_pass(listing, outcomes, decoding=decoding, file=file, bar=bar)
+    rejected = {row: outcome.error for row, outcome in outcomes.items() if outcome.error is not None}
+    accepted = [outcome for outcome in outcomes.values() if outcome.error is None]
+    if image.channels == "auto" and accepted and all(outcome.grey for outcome in accepted):
+        decoding = _keep_one_channel(file, rows, decoding)
+    index = {
+        "decoding": decoding.to_json(),
+        "paths": paths,
+        "digests": [outcomes[row].digest for row in range(rows)],
+        "errors": {str(row): rejected[row] for row in sorted(rejected)},
+        "clipped": sum(outcome.clipped for outcome in accepted),
+    }
+    write_json(folder / "index.json", index, indent=None)
+
+
+def _second_pass(
+    listing: Listing, outcomes: dict[int, Outcome], *, decoding: Decoding, file: Path, bar: progress.Bar
+) -> Decoding:
+    """Decode the deep greyscale files, now that the range of them all is known."""
+    ranges = {row: outcome.deep for row, outcome in outcomes.items() if outcome.deep is not None}
+    if not ranges:
+        return decoding
+    low, high = min(low for low, _ in ranges.values()), max(high for _, high in ranges.values())
+    decoding = replace(decoding, deep_range=(low, high))
+    jobs = [(row, listing.records[row].path) for row in sorted(ranges)]
+    rows = len(listing.records)
+    outcomes.update(decode_files(listing.root, jobs, decoding=decoding, pixels=file, rows=rows, bar=bar))
+    return decoding
+
+
+def _allocate(file: Path, size: int) -> None:
+    """Reserve the disk space now: writing to a map of a full disk would kill the process later."""
+    with file.open("wb") as stream:
+        if hasattr(os, "posix_fallocate") and size:
+            os.posix_fallocate(stream.fileno(), 0, size)
+        else:
+            stream.truncate(size)
+
+
+def _keep_one_channel(file: Path, rows: int, decoding: Decoding) -> Decoding:
+    """Rewrite an RGB pixel file whose channels are all equal with one of them."""
+    one = file.with_name("pixels-one")
+    shape = (rows, decoding.size, decoding.size)
+    rgb = np.memmap(file, dtype=np.uint8, mode="r", shape=(*shape, 3))
+    with outside_faults(one):
+        _allocate(one, int(np.prod(shape)))
+        grey = np.memmap(one, dtype=np.uint8, mode="r+", shape=shape)
+        grey[:] = rgb[..., 0]
+        grey.flush()
+        del grey, rgb  # Windows cannot replace a file that is mapped
+        one.replace(file)
+    return replace(decoding, channels=1)
+
+
+def _publish(building: Path, folder: Path) -> None:
+    """Give a finished pack its name. Another process may have been faster: its pack is as good."""
+    try:
+        building.rename(folder)
+    except OSError:
+        if not (folder / "index.json").is_file():
+            raise
+
+
+def _load(folder: Path) -> Pack:
+    try:
+        index: dict[str, Any] = json.loads(
+            (folder / "index.json").read_text(encoding="utf-8", errors="surrogateescape")
+        )
+        decoding = Decoding.from_json(index["decoding"])
+        shape = (len(index["paths"]), decoding.size, decoding.size, decoding.channels)
+        pixels = np.memmap(folder / "pixels", dtype=np.uint8, mode="r", shape=shape)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise OutsideError(f"the pack {folder} is damaged ({error}); remove it and run again") from error
+    return Pack(
+        pixels=pixels,
+        paths=tuple(index["paths"]),
+        digests=tuple(index["digests"]),
+        errors={int(row): error for row, error in index["errors"].items()},
+        clipped=index["clipped"],
+        decoding=decoding,
+    )
+
+
+def _evict(packs: Path, *, spare: Path) -> None:
+    """Remove the least recently used packs until the rest fit under the limit."""
+    found = [each for each in packs.iterdir() if (each / "pixels").is_file()]
+    found.sort(key=lambda each: each.stat().st_mtime)
+    total = sum((each / "pixels").stat().st_size for each in found)
+    for each in found:
+        if total <= CACHE_LIMIT:
+            return
+        if each != spare and not each.name.startswith("."):
+            total -= (each / "pixels").stat().st_size
+            shutil.rmtree(each, ignore_errors=True)
+
+
+def require_images(pack: Pack, listing: Listing) -> None:
+    """Refuse a pack in which some class has not a single image that can be read.
+
+    Raises:
+        DataError: naming the class and the first reason.
+    """
+    readable = {(listing.records[row].folder, listing.records[row].label) for row in pack.accepted}
+    for row, record in enumerate(listing.records):
+        if (record.folder, record.label) not in readable:
+            folder = listing.root / record.folder / record.label
+            raise DataError(
+                f"no file of the class folder {folder} can be read as an image; the first, {record.path}: "
+                f"{pack.errors[row]}"
+            )

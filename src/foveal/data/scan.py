@@ -1,0 +1,190 @@
+"""Folders -> list of image records. Nothing is opened: a listing, and what it says of the layout."""
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+from foveal.errors import DataError
+from foveal.progress import printable
+
+Layout = Literal["numbered", "named", "flat"]
+
+_NUMBERED = re.compile(r"train([0-9]+)")
+_NAMED = {
+    "train": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "test": "test",
+}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Record:
+    """One file that should be an image."""
+
+    path: str
+    """Relative to the data set's folder, with forward slashes."""
+    size: int
+    """Bytes."""
+    modified: int
+    """Nanoseconds since the epoch."""
+    label: str
+    """The class: the name of its folder."""
+    folder: str
+    """`train1`, `train`, `validation` or `test`; empty in a flat layout."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Listing:
+    """What a data set's folder holds."""
+
+    root: Path
+    layout: Layout
+    records: tuple[Record, ...]
+    """Sorted by path."""
+    classes: tuple[str, ...]
+    """Sorted by code point."""
+    strays: tuple[str, ...]
+    """Files that lie outside any class folder."""
+
+
+def scan(root: str | os.PathLike[str]) -> Listing:
+    """List a data set in one of the three layouts of class folders.
+
+    `root/train1…trainN/CLASS` (with `root/test/CLASS`), `root/{train,val,test}/CLASS`, or `root/CLASS`.
+    Hidden files and folders are passed over; within a class folder, subfolders are searched too.
+
+    Raises:
+        DataError: no such folder, no known layout or two at once, an empty class, one class only, classes
+            that differ between the splits.
+    """
+    root = Path(root)
+    if not root.is_dir():
+        what = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root} {what}; name a folder that holds class folders of images")
+    folders, strays = _children(root)
+    layout, splits = _layout(root, folders)
+    records: list[Record] = []
+    for name, folder in splits.items():
+        classes, files = _children(folder)
+        strays += files
+        for each in classes:
+            found = list(_files(each, root, label=each.name, folder=name))
+            if not found:
+                raise DataError(f"the class folder {each} holds no image; add some or remove the folder")
+            records += found
+    _check_classes(root, splits, records)
+    return Listing(
+        root=root,
+        layout=layout,
+        records=tuple(sorted(records, key=lambda record: record.path)),
+        classes=tuple(sorted({record.label for record in records})),
+        strays=tuple(sorted(file.relative_to(root).as_posix() for file in strays)),
+    )
+
+
+def _layout(root: Path, folders: list[Path]) -> tuple[Layout, dict[str, Path]]:
+    """Recognise the layout; return it with the folders that hold class folders, by split name."""
+    # A class may be called "test": a folder is a split only if it holds folders itself.
+    splits = [
+        each
+        for each in folders
+        if (each.name in _NAMED or _NUMBERED.fullmatch(each.name)) and _children(each)[0]
+    ]
+    numbered = [each for each in splits if _NUMBERED.fullmatch(each.name)]
+    others = [each for each in folders if each not in splits]
+    if not splits:
+        if not folders:
+            raise DataError(
+                f"{root} holds no class folders; each class needs a folder of its own with its images"
+            )
+        return "flat", {"": root}
+    if others:
+        raise DataError(
+            f"{root} mixes two layouts: {splits[0].name} is a split, {printable(others[0].name)} is none; "
+            f"keep either splits or classes there"
+        )
+    if not numbered:
+        named: dict[str, Path] = {}
+        for each in splits:
+            name = _NAMED[each.name]
+            if name in named:
+                raise DataError(
+                    f"{root} has two folders for {name}: {named[name].name} and {each.name}; keep one"
+                )
+            named[name] = each
+        if "train" not in named:
+            raise DataError(f"{root} has {splits[0].name} but no train folder; add {root / 'train'}")
+        return "named", named
+    numbered.sort(key=lambda each: int(each.name.removeprefix("train")))
+    for each in splits:
+        if each not in numbered and each.name != "test":
+            raise DataError(
+                f"{root} mixes two layouts: {numbered[0].name} and {each.name}; beside numbered training "
+                f"folders only test may stand, and one of them validates (--validation {numbered[-1].name})"
+            )
+    if len({int(each.name.removeprefix("train")) for each in numbered}) < len(numbered):
+        raise DataError(f"{root} has two training folders of the same number; rename one")
+    return "numbered", {
+        each.name: each for each in [*numbered, *(each for each in splits if each not in numbered)]
+    }
+
+
+def _check_classes(root: Path, splits: dict[str, Path], records: list[Record]) -> None:
+    found: dict[str, set[str]] = {name: set() for name in splits}
+    for record in records:
+        found[record.folder].add(record.label)
+    every = sorted(set().union(*found.values()))
+    for name, folder in splits.items():
+        if not found[name]:
+            raise DataError(f"{folder} holds no class folders; each class needs a folder with its images")
+        for label in every:
+            if label not in found[name]:
+                has = next(other for other in splits if label in found[other])
+                raise DataError(
+                    f"the class {printable(label)} is in {splits[has]} but not in {folder}; "
+                    f"every split needs images of every class"
+                )
+    if len(every) == 1:
+        raise DataError(f"{root} has one class only, {printable(every[0])}; a classifier needs two or more")
+
+
+def _children(folder: Path) -> tuple[list[Path], list[Path]]:
+    """Return the visible folders and files inside a folder, sorted by name."""
+    folders: list[Path] = []
+    files: list[Path] = []
+    try:
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if not entry.name.startswith("."):
+                    (folders if entry.is_dir() else files).append(folder / entry.name)
+    except OSError as error:
+        raise DataError(f"cannot list {folder}: {error.strerror}") from error
+    return sorted(folders), sorted(files)
+
+
+def _files(top: Path, root: Path, *, label: str, folder: str) -> Iterator[Record]:
+    """List the visible files in and below a class folder."""
+    prefix = PurePosixPath(*top.relative_to(root).parts).as_posix() + "/"
+    try:
+        with os.scandir(top) as entries:
+            for entry in entries:
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    yield from _files(top / entry.name, root, label=label, folder=folder)
+                elif entry.is_file():  # no sockets, pipes or broken links
+                    status = entry.stat()
+                    yield Record(
+                        path=prefix + entry.name,
+                        size=status.st_size,
+                        modified=status.st_mtime_ns,
+                        label=label,
+                        folder=folder,
+                    )
+    except OSError as error:
+        raise DataError(f"cannot list {top}: {error.strerror}") from error

@@ -1,0 +1,231 @@
+"""The model folder: weights and everything needed to use them; and predictions on files from it."""
+
+import glob
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from foveal import __version__, progress
+from foveal.data.decode import Decoding
+from foveal.data.workers import Outcome, decode_files
+from foveal.errors import ModelError, RunError
+from foveal.evaluation.metrics import softmax
+from foveal.evaluation.predict import logits
+from foveal.models import registry
+from foveal.recipe import Recipe
+from foveal.run import outside_faults, read_json, write_bytes, write_json
+
+CHUNK = 8192
+"""Files decoded and predicted at a time: memory stays bounded however many there are."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a model says of one file."""
+
+    path: str
+    label: str | None
+    """The likeliest class; None if the file could not be read."""
+    probability: float | None
+    """The probability that the model gives it."""
+    probabilities: dict[str, float] | None
+    """Of every class."""
+    error: str | None
+    """Why the file could not be read."""
+
+
+class Predictions(Sequence[Prediction]):
+    """Predictions in the order of the files; they show themselves as a table."""
+
+    def __init__(self, rows: Iterable[Prediction]) -> None:
+        self._rows = tuple(rows)
+
+    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - an index or a slice
+        return self._rows[index]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    @property
+    def unreadable(self) -> list[Prediction]:
+        """Those whose file could not be read."""
+        return [row for row in self._rows if row.error is not None]
+
+    def __repr__(self) -> str:
+        return self.table()
+
+    def table(self) -> str:
+        """Lay out a line a file: path, class and probability."""
+        rows = [
+            [
+                progress.printable(each.path),
+                progress.printable(each.label) if each.label is not None else f"unreadable: {each.error}",
+                "" if each.probability is None else f"{each.probability:.4f}",
+            ]
+            for each in self._rows
+        ]
+        return progress.table(["file", "class", "probability"], rows, right={2})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bundle:
+    """A model ready for use: the network with everything that belongs to it."""
+
+    network: nn.Module
+    """uint8 (N, S, S, C) -> logits (N, classes)."""
+    classes: tuple[str, ...]
+    decoding: Decoding
+    recipe: Recipe
+
+    def save(self, folder: Path, *, about: str) -> None:
+        """Write `model.safetensors`, `config.json` and `README.md` (`about`, as Markdown) into a folder."""
+        with outside_faults(folder):
+            folder.mkdir(exist_ok=True)
+        tensors = {name: each.detach().contiguous() for name, each in self.network.state_dict().items()}
+        write_bytes(folder / "model.safetensors", save(tensors))
+        config = {
+            "schema": 1,
+            "foveal": __version__,
+            "classes": list(self.classes),
+            "decoding": self.decoding.to_json(),
+            "recipe": self.recipe.to_json(),
+        }
+        write_bytes(folder / "README.md", about.encode("utf-8", "surrogateescape"))
+        write_json(folder / "config.json", config)  # last: a folder with a config is a whole model
+
+    def predict(self, files: Iterable[str | os.PathLike[str]]) -> Predictions:
+        """Classify image files, folders of images, and glob patterns.
+
+        A file that cannot be read keeps its place, with the reason instead of a class.
+
+        Raises:
+            ModelError: nothing matches.
+        """
+        names = list(expand(files))
+        if not names:
+            raise ModelError(f"no file matches {' '.join(map(str, files))}; name images, folders or patterns")
+        rows: list[Prediction] = []
+        with progress.bar(len(names), "predicting", "images") as bar:
+            for start in range(0, len(names), CHUNK):
+                rows += self._predict(names[start : start + CHUNK], bar)
+        return Predictions(rows)
+
+    def _predict(self, names: list[str], bar: progress.Bar) -> Iterator[Prediction]:
+        shape = (len(names), self.decoding.size, self.decoding.size, self.decoding.channels)
+        with tempfile.TemporaryDirectory(prefix="foveal-") as folder:
+            file = Path(folder) / "pixels"
+            np.zeros(shape, dtype=np.uint8).tofile(file)
+            outcomes = decode_files(
+                Path(), list(enumerate(names)), decoding=self.decoding, pixels=file, rows=len(names), bar=bar
+            )
+            pixels = np.fromfile(file, dtype=np.uint8).reshape(shape)
+        outside = sum(1 for outcome in outcomes.values() if outcome.clipped)
+        if outside:
+            progress.warn(
+                f"{outside} images have pixels outside the range of the model's data set; they were clipped"
+            )
+        probabilities = softmax(logits(self.network, pixels))
+        for row, name in enumerate(names):
+            yield self._prediction(name, outcomes[row], probabilities[row].tolist())
+
+    def _prediction(self, name: str, outcome: Outcome, probabilities: list[float]) -> Prediction:
+        error = outcome.error
+        if outcome.deep is not None:
+            error = "deep greyscale, but the model's data set had none: no range is known that would scale it"
+        if error is not None:
+            return Prediction(path=name, label=None, probability=None, probabilities=None, error=error)
+        best = max(range(len(probabilities)), key=probabilities.__getitem__)
+        return Prediction(
+            path=name,
+            label=self.classes[best],
+            probability=probabilities[best],
+            probabilities=dict(zip(self.classes, probabilities, strict=True)),
+            error=None,
+        )
+
+
+def load(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Bundle:
+    """Load a model from its folder, or from the run it came from.
+
+    Args:
+        path: a run folder, or the `model` folder inside one.
+        model: an instance of the user's own network, if it was trained with one. Its weights are replaced.
+
+    Raises:
+        ModelError: no model there, or the weights do not fit the network.
+    """
+    folder = Path(path)
+    if (folder / "recipe.json").is_file():  # a run
+        folder /= "model"
+        if not (folder / "config.json").is_file():
+            raise ModelError(f"{path} is a run without a finished model; finish it: foveal resume {path}")
+    if not (folder / "config.json").is_file():
+        raise ModelError(f"{path} is neither a model folder nor a run; name one that `foveal train` made")
+    try:
+        config = read_json(folder / "config.json")
+        classes = tuple(config["classes"])
+        decoding = Decoding.from_json(config["decoding"])
+        recipe = Recipe.from_json(config["recipe"])
+    except (RunError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{folder / 'config.json'} is no model's configuration: {error}") from error
+    shape = {"size": decoding.size, "channels": decoding.channels, "classes": len(classes)}
+    if model is None:
+        network = registry.build(recipe.model, **shape, seed=0)
+    else:
+        network = registry.adopt(model, **shape)
+    _load_weights(network, folder / "model.safetensors")
+    return Bundle(network=network.eval(), classes=classes, decoding=decoding, recipe=recipe)
+
+
+def _load_weights(network: nn.Module, path: Path) -> None:
+    try:
+        with safe_open(path, framework="pt") as file:
+            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+    except (OSError, SafetensorError) as error:
+        raise ModelError(f"{path} cannot be read: {error}") from error
+    live = network.state_dict()
+    if set(stored) != set(live):
+        odd = sorted(set(stored) ^ set(live))[0]
+        raise ModelError(
+            f"{path} does not fit the network of its configuration: {odd} is only in one of them"
+        )
+    for name, each in live.items():
+        if stored[name].shape != each.shape or stored[name].dtype != each.dtype:
+            raise ModelError(
+                f"{path} does not fit the network of its configuration: {name} has another shape"
+            )
+        each.copy_(stored[name])
+
+
+def expand(files: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
+    """List the files that names, folders and glob patterns stand for; a name without a match stays."""
+    for each in files:
+        name = os.fspath(each)
+        if Path(name).is_dir():
+            yield from _below(name)
+        elif not Path(name).exists() and glob.has_magic(name):
+            matches = glob.glob(name, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
+            for match in sorted(matches):
+                yield from _below(match) if Path(match).is_dir() else [match]
+        else:
+            yield name
+
+
+def _below(folder: str) -> Iterator[str]:
+    """List the visible files in and below a folder, in order."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        yield from (os.path.join(place, name) for name in sorted(names) if not name.startswith("."))  # noqa: PTH118
+
+
+def as_rows(predictions: Predictions) -> list[dict[str, Any]]:
+    """Return predictions as JSON values."""
+    return [asdict(each) for each in predictions]

@@ -1,0 +1,293 @@
+"""Logits and labels -> the numbers by which a classifier is judged.
+
+All of it is computed in float64 with numpy. What is undefined (the precision of a class that was never
+predicted, the recall of one without images) is None, never a silent zero.
+"""
+
+import html
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from foveal.errors import DataError, ModelError, RunError
+from foveal.evaluation.intervals import wilson
+from foveal.evaluation.roc import roc_auc
+from foveal.progress import printable, table
+
+Floats = NDArray[np.float64]
+Ints = NDArray[np.int64]
+
+BALANCED_RATIO: Final = 1.2
+"""A split counts as balanced if its largest class has at most this many times the images of its smallest.
+
+Accuracy weighs each class's recall by its share of the images, macro recall weighs all alike. For class
+sizes within a ratio r the two can differ by at most (√r - 1)/(√r + 1) (the total variation between the
+shares), whatever the classifier does: 4.6 percentage points at 1.2.
+"""
+
+DEFINITIONS: Final[Mapping[str, str]] = {
+    "Accuracy": "The share of all images whose class was predicted correctly.",
+    "95 % interval": "Where the true share plausibly lies, given how many images were tested (Wilson's score "
+    "interval): of many such intervals, 95 in 100 hold the true share.",
+    "Loss": "The mean cross-entropy in nats: the average of −ln(probability given to the true class). Lower "
+    "is better; a uniform guess among K classes scores ln K.",
+    "Precision": "Of the images predicted as a class, the share that belong to it. Undefined (–) for a class "
+    "that was never predicted.",
+    "Recall": "Of the images that belong to a class, the share that were predicted as it. Undefined (–) for "
+    "a class without images.",
+    "F1": "The harmonic mean of precision and recall: 2·TP / (2·TP + FP + FN), with TP the images of the "
+    "class that were found, FP those of other classes taken for it, and FN those of it that were missed.",
+    "Macro": "The plain mean over classes, so that each class counts alike. An undefined value counts as 0; "
+    "classes that neither occur nor were predicted are left out.",
+    "Weighted": "The mean over classes weighted by each class's number of images, so that each image counts "
+    "alike. Weighted recall equals accuracy.",
+    "ROC AUC": "The area under the curve of true-positive rate over false-positive rate, one class against "
+    "the rest, by its predicted probability: the chance that a random image of the class is given a higher "
+    "probability for it than a random image of another. 0.5 is chance, 1 is perfect separation.",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClassScores:
+    """What was measured for one class, as fractions; None where undefined."""
+
+    name: str
+    n: int
+    """Images of this class."""
+    precision: float | None
+    recall: float | None
+    recall_interval: tuple[float, float] | None
+    """Wilson's, at 95 %."""
+    f1: float | None
+    roc_auc: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Averages:
+    """Precision, recall and F1 averaged over classes, as fractions."""
+
+    precision: float
+    recall: float
+    f1: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Evaluation:
+    """How a classifier did on one split. Shares are fractions, the loss is in nats."""
+
+    split: str
+    n: int
+    loss: float
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    """Wilson's, at 95 %."""
+    macro: Averages
+    weighted: Averages
+    classes: tuple[ClassScores, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    """(K, K): `confusion[i][j]` images of class i were predicted as class j."""
+    balanced: bool
+    """Whether the largest class is at most `BALANCED_RATIO` times the smallest."""
+
+    @property
+    def errors(self) -> int:
+        """How many images were predicted wrongly."""
+        return self.n - sum(row[i] for i, row in enumerate(self.confusion))
+
+    def to_json(self) -> dict[str, Any]:
+        """Give plain JSON with the keys of the contract's `evaluate --json` and more."""
+        values = asdict(self)
+        values["accuracy_interval"] = list(self.accuracy_interval)
+        for scores in values["classes"]:
+            interval = scores["recall_interval"]
+            scores["recall_interval"] = None if interval is None else list(interval)
+        return {**values, "classes": list(values["classes"]), "confusion": [list(r) for r in self.confusion]}
+
+    @classmethod
+    def from_json(cls, value: Mapping[str, Any]) -> "Evaluation":
+        """Read what `to_json` gave.
+
+        Raises:
+            RunError: it is not that.
+        """
+        try:
+            return cls(
+                **{
+                    **value,
+                    "accuracy_interval": _pair(value["accuracy_interval"]),
+                    "macro": Averages(**value["macro"]),
+                    "weighted": Averages(**value["weighted"]),
+                    "classes": tuple(
+                        ClassScores(**{**scores, "recall_interval": _pair(scores["recall_interval"])})
+                        for scores in value["classes"]
+                    ),
+                    "confusion": tuple(tuple(int(count) for count in row) for row in value["confusion"]),
+                }
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise RunError(f"not an evaluation: {error!r}; evaluate the run again") from error
+
+    def _rows(self) -> list[list[str]]:
+        def row(name: str, n: int, *values: float | None) -> list[str]:
+            return [printable(name, 40), f"{n:,}", *(percent(value, n) for value in values)]
+
+        rows = [
+            [*row(c.name, c.n, c.precision, c.recall, c.f1), "–" if c.roc_auc is None else f"{c.roc_auc:.4f}"]
+            for c in self.classes
+        ]
+        for name, mean in (("macro average", self.macro), ("weighted average", self.weighted)):
+            rows.append([*row(name, self.n, mean.precision, mean.recall, mean.f1), ""])
+        return rows
+
+    def __str__(self) -> str:
+        shown = table(_HEADER, self._rows(), right={1, 2, 3, 4, 5})
+        return f"{self._headline()}\n\n{shown}"
+
+    def _headline(self) -> str:
+        low, high = self.accuracy_interval
+        return (
+            f"{printable(self.split, 80)}: accuracy {percent(self.accuracy, self.n)} (95 % interval "
+            f"{percent(low, self.n)} to {percent(high, self.n)}), loss {self.loss:.4f}, {self.n:,} images"
+        )
+
+    def _repr_html_(self) -> str:
+        def line(cells: Sequence[str], tag: str) -> str:
+            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
+
+        body = "".join(line(row, "td") for row in self._rows())
+        head = html.escape(self._headline())
+        return f"<p>{head}</p><table><thead>{line(_HEADER, 'th')}</thead><tbody>{body}</tbody></table>"
+
+
+_HEADER: Final = ["class", "images", "precision", "recall", "F1", "ROC AUC"]
+
+
+def _pair(value: Any) -> tuple[float, float] | None:  # noqa: ANN401 - JSON
+    if value is None:
+        return None
+    low, high = value
+    return float(low), float(high)
+
+
+def percent(fraction: float | None, n: int) -> str:
+    """Write a share measured on `n` images: two decimals from 5,000 on, one below; – for None.
+
+    What is not exactly 0 or 1 is never written as 0 or 100 %.
+    """
+    if fraction is None:
+        return "–"
+    decimals = 2 if n >= 5000 else 1
+    shown = f"{100 * fraction:.{decimals}f}"
+    if float(shown) == 0 and fraction > 0:
+        return f"< {10**-decimals:.{decimals}f} %"
+    if float(shown) == 100 and fraction < 1:
+        return f"> {100 - 10**-decimals:.{decimals}f} %"
+    return f"{shown} %"
+
+
+# ---- from logits to an evaluation
+
+
+def evaluate(logits: ArrayLike, labels: ArrayLike, class_names: Sequence[str], *, split: str) -> Evaluation:
+    """Judge logits (N, K) against integer labels (N,).
+
+    The largest logit is the prediction; among equal ones, the first.
+
+    Raises:
+        DataError: the split has no images.
+        ModelError: a logit is not finite.
+        ValueError: shapes or labels do not fit the class names.
+    """
+    z, y = _checked(logits, labels, len(class_names), split)
+    matrix = confusion_matrix(y, z.argmax(axis=1), len(class_names))
+    n_true, n_predicted, hits = matrix.sum(axis=1), matrix.sum(axis=0), np.diagonal(matrix)
+    probabilities = softmax(z)
+    classes = tuple(
+        ClassScores(
+            name=name,
+            n=int(n_true[k]),
+            precision=_ratio(hits[k], n_predicted[k]),
+            recall=_ratio(hits[k], n_true[k]),
+            recall_interval=wilson(int(hits[k]), int(n_true[k])) if n_true[k] else None,
+            f1=_ratio(2 * hits[k], n_true[k] + n_predicted[k]),
+            roc_auc=roc_auc(y == k, probabilities[:, k]),
+        )
+        for k, name in enumerate(class_names)
+    )
+    seen = (n_true + n_predicted > 0).astype(np.float64)
+    correct = int(hits.sum())
+    return Evaluation(
+        split=split,
+        n=len(y),
+        loss=cross_entropy(z, y),
+        accuracy=correct / len(y),
+        accuracy_interval=wilson(correct, len(y)),
+        macro=_averages(classes, seen),
+        weighted=_averages(classes, n_true.astype(np.float64)),
+        classes=classes,
+        confusion=tuple(tuple(int(count) for count in row) for row in matrix),
+        balanced=bool(n_true.max() <= BALANCED_RATIO * n_true.min()),
+    )
+
+
+def _checked(logits: ArrayLike, labels: ArrayLike, k: int, split: str) -> tuple[Floats, Ints]:
+    z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    if len(y) == 0:
+        raise DataError(f"the split {split!r} has no images; name one that has")
+    if z.ndim != 2 or y.ndim != 1 or z.shape != (len(y), k):
+        raise ValueError(f"logits {z.shape} and labels {y.shape} do not fit {k} classes")
+    if not np.isfinite(z).all():
+        bad = int((~np.isfinite(z)).any(axis=1).sum())
+        raise ModelError(f"the model's output is not finite for {bad} of {len(y)} images of {split!r}")
+    return z, _indices(y, k)
+
+
+def _indices(labels: ArrayLike, k: int) -> Ints:
+    y = np.asarray(labels)
+    if y.size and (y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= k):
+        raise ValueError(f"labels must be integers from 0 to {k - 1}")
+    return y.astype(np.int64)
+
+
+def _ratio(part: np.int64, whole: np.int64) -> float | None:
+    return int(part) / int(whole) if whole else None
+
+
+def _averages(classes: Sequence[ClassScores], weights: Floats) -> Averages:
+    def mean(values: list[float | None]) -> float:
+        filled = np.array([0.0 if value is None else value for value in values])
+        return float(np.average(filled, weights=weights))
+
+    return Averages(
+        precision=mean([c.precision for c in classes]),
+        recall=mean([c.recall for c in classes]),
+        f1=mean([c.f1 for c in classes]),
+    )
+
+
+# ---- the mathematics
+
+
+def softmax(logits: ArrayLike) -> Floats:
+    """Turn logits (N, K) into probabilities (N, K); each row sums to 1."""
+    z = np.asarray(logits, dtype=np.float64)
+    raised: Floats = np.exp(z - z.max(axis=1, keepdims=True))  # the largest becomes 1: no overflow
+    raised /= raised.sum(axis=1, keepdims=True)
+    return raised
+
+
+def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> float:
+    """Give the mean over images of -ln softmax(logits)[label], in nats; logits (N, K), labels (N,)."""
+    z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+    shifted = z - z.max(axis=1, keepdims=True)
+    log_sums = np.log(np.exp(shifted).sum(axis=1))  # (N,)
+    return float(np.mean(log_sums - shifted[np.arange(len(y)), y]))
+
+
+def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, k: int) -> Ints:
+    """Count (K, K): entry [i, j] is how many images of class i were predicted as class j."""
+    true, predicted = _indices(y_true, k), _indices(y_pred, k)
+    return np.bincount(k * true + predicted, minlength=k * k).reshape(k, k).astype(np.int64)

@@ -1,0 +1,262 @@
+"""One run, told top to bottom: data, network, epochs, decisions, the model that is kept."""
+
+import os
+import time
+from collections.abc import Iterable
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from foveal import progress
+from foveal import recipe as recipes
+from foveal import settings as changes
+from foveal.data import augment as augmentations
+from foveal.data.augment import Augment
+from foveal.data.batches import steps_per_epoch, training_batches
+from foveal.data.dataset import Dataset, open_dataset
+from foveal.deployment.bundle import Bundle
+from foveal.errors import Interrupted, RecipeError, RunError
+from foveal.evaluation.metrics import cross_entropy
+from foveal.evaluation.predict import logits
+from foveal.models import registry
+from foveal.recipe import Recipe
+from foveal.results import Run, model_card
+from foveal.run import EpochRecord, RunFolder
+from foveal.training import environment
+from foveal.training.epoch import run_epoch
+from foveal.training.session import Session
+from foveal.training.signals import Interruption, noted
+
+DEFAULT_RECIPE = "model-s-02"
+
+
+def train(
+    data: str | os.PathLike[str],
+    *,
+    recipe: str | Path | Recipe = DEFAULT_RECIPE,
+    validation: str | None = None,
+    group: str | None = None,
+    seed: int = 0,
+    settings: Iterable[str] = (),
+    model: nn.Module | None = None,
+    augment: Augment | None = None,
+    out: str | os.PathLike[str] | None = None,
+    cache: str | os.PathLike[str] | None = None,
+) -> Run:
+    """Train a classifier on class folders and return the run.
+
+    The test split, where there is one, is not touched: `run.evaluate("test")` opens it.
+
+    Args:
+        data: a folder in one of the layouts of class folders.
+        recipe: a recipe's name, a TOML or JSON file, or a `Recipe`.
+        validation: the split that validates, such as "train2"; "none" trains on all.
+        group: a regular expression on relative paths; images with the same match never part.
+        seed: of the initial weights, the order of images, augmentation, dropout and random splits.
+        settings: changes to the recipe, such as "epochs=6" or "plateau.patience=2".
+        model: a network of your own instead of the recipe's. It gets floats (N, C, S, S) between 0 and 1
+            and returns logits (N, classes). It is trained in place, from the weights it has.
+        augment: a function of your own, (images uint8 (N, S, S, C), generator) -> images, instead of the
+            recipe's augmentation.
+        out: the run's folder; by default runs/DATE-TIME-RECIPE.
+        cache: where decoded images are kept; by default the user's cache folder.
+
+    Raises:
+        UserError: the data, the recipe or a setting is refused; no run was begun.
+        OutsideError: the disk failed, or the loss is no longer a number.
+        Interrupted: Ctrl-C or SIGTERM; everything is saved and `resume` goes on.
+    """
+    if seed < 0:
+        raise RecipeError(f"the seed is {seed}; it must be 0 or more")
+    chosen, changed = changes.change(recipes.load(recipe), settings)
+    if validation == "none":
+        chosen = changes.without_validation(chosen, changed)
+    if model is not None:
+        chosen = changes.with_own_network(chosen, changed, model)
+    if augment is not None:
+        chosen = replace(chosen, augmentation=recipes.Augmentation())
+    path = Path(out) if out is not None else _default_name(chosen)
+    if path.exists():
+        raise RunError(f"{path} exists already; choose another --out, or remove it first")
+    kept = Path(cache).resolve() if cache is not None else None
+    dataset = open_dataset(data, chosen.image, validation=validation, group=group, seed=seed, cache=kept)
+    network = _network(chosen, dataset, seed, model)
+    origin = {
+        **environment.describe(seed=seed),
+        "data": str(dataset.root.resolve()),
+        **dataset.options,
+        "cache": None if kept is None else str(kept),
+    }
+    folder = RunFolder.create(path, recipe=chosen.to_json(), dataset=dataset.to_json(), environment=origin)
+    session = Session.begin(folder, chosen, network, dataset.class_counts(dataset.rows("train")))
+    return _run(session, chosen, dataset, seed, augment)
+
+
+def resume(
+    run: str | os.PathLike[str], *, model: nn.Module | None = None, augment: Augment | None = None
+) -> Run:
+    """Go on with an interrupted run, from its newest checkpoint, or from its seed if it has none.
+
+    A finished run is returned as it is. `model` and `augment` must be those it was begun with.
+
+    Raises:
+        RunError: data, code version or thread count are not those it was begun with.
+    """
+    folder = RunFolder(run)
+    if folder.state in ("trained", "evaluated"):
+        progress.line(f"{folder.path} is finished; there is nothing to resume")
+        return Run(folder.path, model=model)
+    chosen = Recipe.from_json(folder.recipe)
+    finished = Run(folder.path)
+    dataset, seed = finished.dataset, folder.environment["seed"]
+    environment.refuse_differences(folder.path, folder.environment, environment.describe(seed=seed))
+    network = _network(chosen, dataset, seed, model)
+    session = Session.begin(folder, chosen, network, dataset.class_counts(dataset.rows("train")))
+    session.go_on()
+    progress.line(f"resuming at epoch {session.epoch}, step {session.step}")
+    return _run(session, chosen, dataset, seed, augment)
+
+
+def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment: Augment | None) -> Run:
+    """Train to the end, validate and decide after every epoch, and keep the best weights as the model."""
+    folder, state = session.folder, session.state
+    augment = augment or augmentations.from_recipe(recipe.augmentation)
+    steps = steps_per_epoch(dataset.splits.train, recipe.batch_size)
+    validating = dataset.splits.validation
+    began = time.perf_counter()
+    folder.event("training", epoch=session.epoch, step=session.step)
+    _announce(session, recipe, dataset, steps)
+
+    with torch.random.fork_rng(devices=[]), noted() as interruption:
+        while session.epoch <= recipe.epochs and not session.stopping:
+            epoch_began = time.perf_counter()
+            batches = training_batches(
+                dataset,
+                batch_size=recipe.batch_size,
+                augment=augment,
+                seed=seed,
+                epoch=session.epoch,
+                position=session.position,
+            )
+            label = f"epoch {session.epoch}/{recipe.epochs}"
+            with progress.bar(steps, label, "steps", done=session.position) as bar:
+                for step in run_epoch(state, batches):
+                    session.count(step)
+                    so_far = session.so_far
+                    bar.show(loss=f"{so_far.loss:.4f}", accuracy=f"{so_far.accuracy:.4f}")
+                    bar.advance()
+                    if interruption.signal_number is not None:
+                        _stop(session, interruption)
+
+            loss = accuracy = None
+            if len(validating):
+                found = logits(state.network, dataset.pack.pixels, validating)
+                loss = cross_entropy(found, dataset.labels[validating])
+                accuracy = float((found.argmax(axis=1) == dataset.labels[validating]).mean())
+            record = EpochRecord(
+                epoch=session.epoch,
+                step=session.step,
+                learning_rate=state.learning_rate,
+                loss=session.so_far.loss,
+                accuracy=session.so_far.accuracy,
+                validation_loss=loss,
+                validation_accuracy=accuracy,
+            )
+            folder.add_epoch(record)
+
+            session.best.update(loss, epoch=record.epoch, step=record.step)
+            if loss is not None and session.plateau is not None:
+                state.learning_rate = session.plateau.update(loss, record.learning_rate)
+                if state.learning_rate != record.learning_rate:
+                    folder.event("plateau", epoch=record.epoch, learning_rate=state.learning_rate)
+            if loss is not None and session.early_stopping is not None:
+                session.stopping = session.early_stopping.update(loss)
+            seconds = time.perf_counter() - epoch_began
+            folder.event("epoch", epoch=record.epoch, step=record.step, seconds=round(seconds, 3))
+            _tell(session, recipe, record, seconds)
+            session.next_epoch()
+            session.save()
+
+    session.restore_best()
+    bundle = Bundle(
+        network=state.network.eval(), classes=dataset.classes, decoding=dataset.pack.decoding, recipe=recipe
+    )
+    bundle.save(folder.model, about=model_card(bundle, folder))
+    folder.event(
+        "trained",
+        epochs=session.epoch - 1,
+        best_epoch=session.best.epoch,
+        stopped="early" if session.stopping else "finished",
+        seconds=round(time.perf_counter() - began, 3),
+    )
+    run = Run(folder.path, dataset=dataset, bundle=bundle)
+    if len(validating):
+        run.evaluate("validation")
+    return run
+
+
+def _stop(session: Session, interruption: Interruption) -> None:
+    """Save everything and leave."""
+    assert interruption.signal_number is not None
+    session.save()
+    session.folder.event("interrupted", epoch=session.epoch, step=session.step)
+    raise Interrupted(
+        f"interrupted in epoch {session.epoch}, everything is saved; "
+        f"go on with: foveal resume {session.folder.path}",
+        run=session.folder.path,
+        signal_number=interruption.signal_number,
+    )
+
+
+def _network(recipe: Recipe, dataset: Dataset, seed: int, model: nn.Module | None) -> nn.Module:
+    decoding = dataset.pack.decoding
+    shape = {"size": decoding.size, "channels": decoding.channels, "classes": len(dataset.classes)}
+    if model is not None:
+        return registry.adopt(model, **shape)
+    return registry.build(recipe.model, **shape, seed=seed)
+
+
+def _default_name(recipe: Recipe) -> Path:
+    return Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{recipe.name}"
+
+
+def _announce(session: Session, recipe: Recipe, dataset: Dataset, steps: int) -> None:
+    splits = dataset.splits
+    trainable, other = registry.count_parameters(session.state.network)
+    progress.line(
+        f"{recipe.name}: {trainable:,} trainable and {other:,} other parameters, "
+        f"{len(dataset.classes)} classes; "
+        f"{sum(map(len, splits.train)):,} images train in {steps} steps an epoch, "
+        f"{len(splits.validation):,} validate ({splits.rule})"
+    )
+    if dataset.left_out:
+        path, reason = next(iter(dataset.left_out.items()))
+        progress.warn(
+            f"{len(dataset.left_out)} files are left out, all listed in dataset.json; the first: "
+            f"{progress.printable(path)}: {progress.printable(reason)}"
+        )
+    progress.line(f"run folder: {session.folder.path}")
+
+
+def _tell(session: Session, recipe: Recipe, record: EpochRecord, seconds: float) -> None:
+    parts = [
+        f"epoch {record.epoch:>{len(str(recipe.epochs))}}/{recipe.epochs}",
+        f"loss {record.loss:.4f}",
+        f"accuracy {record.accuracy:.2%}",
+    ]
+    if record.validation_loss is not None and record.validation_accuracy is not None:
+        parts += [
+            f"validation loss {record.validation_loss:.4f}",
+            f"accuracy {record.validation_accuracy:.2%}",
+        ]
+    parts += [f"learning rate {record.learning_rate:g}", f"{seconds:.1f} s"]
+    if session.best.epoch == record.epoch and record.validation_loss is not None:
+        parts.append("best so far")
+    if session.state.learning_rate != record.learning_rate:
+        parts.append(f"learning rate cut to {session.state.learning_rate:g}")
+    if session.stopping:
+        parts.append(f"stopping early: no improvement since epoch {session.best.epoch}")
+    progress.line("  ".join(parts))

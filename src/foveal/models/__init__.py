@@ -1,0 +1,1 @@
+"""uint8 batches -> logits; normalisation is inside."""

@@ -1,0 +1,52 @@
+"""Model S: blocks of 3×3 convolutions, each ending in 2×2 max pooling, then dense layers."""
+
+from collections import OrderedDict
+
+from torch import Tensor, nn
+
+from foveal.models.layers import FlattenLast, Rescale
+from foveal.recipe import ModelS
+
+
+def build(config: ModelS, *, size: int, channels: int, classes: int) -> nn.Sequential:
+    """Build Model S for images uint8 (N, size, size, channels); it returns logits (N, classes).
+
+    Kernels are Glorot uniform and biases zero, batch normalisation follows ReLU, with epsilon 0.001: the
+    defaults of Keras, which the notebook keeps. The layers are named as in its summary.
+    """
+    layers: OrderedDict[str, nn.Module] = OrderedDict(rescaling=Rescale())
+    number = 0
+    for block, width in enumerate(config.widths):
+        for _ in range(config.convolutions):
+            suffix = f"_{number}" if number else ""
+            layers[f"conv2d{suffix}"] = nn.Conv2d(channels, width, kernel_size=3, padding=1)
+            layers[f"relu{suffix}"] = nn.ReLU(inplace=True)
+            if config.batch_norm:
+                layers[f"batch_normalization{suffix}"] = nn.BatchNorm2d(
+                    width, eps=1e-3, momentum=1 - config.momentum
+                )
+            channels = width
+            number += 1
+        layers["max_pooling2d" + (f"_{block}" if block else "")] = nn.MaxPool2d(2)
+    layers["flatten"] = FlattenLast()
+    features = channels * (size >> len(config.widths)) ** 2  # each pooling halves, rounding down
+    if config.dropout:
+        layers["dropout"] = nn.Dropout(config.dropout)
+    if config.dense:
+        layers["dense"] = nn.Linear(features, config.dense)
+        layers["dense_relu"] = nn.ReLU(inplace=True)
+        if config.dropout:
+            layers["dropout_1"] = nn.Dropout(config.dropout)
+        features = config.dense
+    layers["logits"] = nn.Linear(features, classes)
+    network = nn.Sequential(layers)
+    network.apply(_initialise)
+    return network
+
+
+def _initialise(layer: nn.Module) -> None:
+    """Draw kernels from Glorot and Bengio's uniform distribution (2010, eq. 16); zero the biases."""
+    if isinstance(layer, nn.Conv2d | nn.Linear):
+        nn.init.xavier_uniform_(layer.weight)
+        assert isinstance(layer.bias, Tensor)
+        nn.init.zeros_(layer.bias)

@@ -1,0 +1,296 @@
+"""A run as its user sees it: history, evaluation, report, model, each from its file in the run folder."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import Any, Literal, overload
+
+from torch import nn
+
+from foveal import progress
+from foveal.data.dataset import Dataset, open_dataset
+from foveal.deployment import bundle as bundles
+from foveal.deployment.bundle import Bundle, Predictions
+from foveal.errors import RunError
+from foveal.evaluation import metrics
+from foveal.evaluation import report as reports
+from foveal.evaluation.history import validation_loss
+from foveal.evaluation.metrics import Evaluation, softmax
+from foveal.evaluation.predict import load_predictions, logits, save_predictions
+from foveal.evaluation.report import Report
+from foveal.evaluation.roc import RocCurve, roc_curves
+from foveal.models import registry
+from foveal.recipe import Recipe
+from foveal.run import EpochRecord, RunFolder, read_json, write_json
+
+Judged = Literal["validation", "test"]
+
+
+class History(Sequence[EpochRecord]):
+    """The epochs of a run, in order; `history.column("loss")` is one figure over all of them."""
+
+    def __init__(self, records: Iterable[EpochRecord]) -> None:
+        self._records = tuple(records)
+
+    @overload
+    def __getitem__(self, index: int) -> EpochRecord: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[EpochRecord]: ...
+    def __getitem__(self, index: int | slice) -> EpochRecord | Sequence[EpochRecord]:
+        return self._records[index]
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def __iter__(self) -> Iterator[EpochRecord]:
+        return iter(self._records)
+
+    def column(self, name: str) -> list[Any]:
+        """Return one figure of every epoch, such as "validation_loss"."""
+        return [getattr(record, name) for record in self._records]
+
+    @property
+    def best(self) -> EpochRecord:
+        """The epoch whose weights are kept: lowest validation loss; the last where nothing validates."""
+        if not self._records:
+            raise RunError("no epoch is finished yet")
+        judged = [record for record in self._records if record.validation_loss is not None]
+        if not judged:
+            return self._records[-1]
+        return min(judged, key=validation_loss)  # the first of equals, as training keeps it
+
+    def _rows(self) -> tuple[list[str], list[list[str]]]:
+        def number(value: float | None, form: str) -> str:
+            return "–" if value is None else format(value, form)
+
+        header = ["epoch", "learning rate", "loss", "accuracy", "validation loss", "validation accuracy"]
+        rows = [
+            [
+                str(each.epoch),
+                f"{each.learning_rate:g}",
+                f"{each.loss:.4f}",
+                f"{each.accuracy:.2%}",
+                number(each.validation_loss, ".4f"),
+                number(each.validation_accuracy, ".2%"),
+            ]
+            for each in self._records
+        ]
+        return header, rows
+
+    def __repr__(self) -> str:
+        header, rows = self._rows()
+        return progress.table(header, rows, right=set(range(len(header))))
+
+    def _repr_html_(self) -> str:
+        header, rows = self._rows()
+        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
+        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
+        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+
+
+class Run:
+    """A run folder, opened.
+
+    Args:
+        path: a folder that `train` made.
+        model: an instance of the user's own network, if the run was trained with one.
+
+    Raises:
+        RunError: the folder is no run.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        model: nn.Module | None = None,
+        dataset: Dataset | None = None,
+        bundle: Bundle | None = None,
+    ) -> None:
+        self.folder = RunFolder(path)
+        self._own = model
+        if dataset is not None:
+            self.dataset = dataset  # spares looking up what is at hand
+        if bundle is not None:
+            self.bundle = bundle
+
+    @property
+    def path(self) -> Path:
+        """The run folder."""
+        return self.folder.path
+
+    @cached_property
+    def recipe(self) -> Recipe:
+        """The resolved recipe: with the same data and seed it trains the same model again."""
+        return Recipe.from_json(self.folder.recipe)
+
+    @property
+    def history(self) -> History:
+        """What every epoch measured."""
+        return History(self.folder.history())
+
+    @cached_property
+    def bundle(self) -> Bundle:
+        """The trained model with everything needed to use it."""
+        return bundles.load(self.path, model=self._own)
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained network: uint8 (N, S, S, C) -> logits (N, classes)."""
+        return self.bundle.network
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The data that the run was trained on.
+
+        Raises:
+            RunError: it is gone or has changed.
+        """
+        then = self.folder.environment
+        dataset = open_dataset(
+            then["data"],
+            self.recipe.image,
+            validation=then["validation"],
+            group=then["group"],
+            seed=then["seed"],
+            cache=Path(then["cache"]) if then["cache"] is not None else None,
+        )
+        before = self.folder.dataset["fingerprint"]
+        if dataset.pack.fingerprint != before:
+            raise RunError(
+                f"the images in {then['data']} are not those that {self.path} was trained on: "
+                f"their fingerprint was {before[:16]}… and is {dataset.pack.fingerprint[:16]}…"
+            )
+        return dataset
+
+    @property
+    def has_test(self) -> bool:
+        """Whether the data set has a test split. Its images are not opened for this."""
+        return bool(self.folder.dataset["splits"]["test"]["n"])
+
+    def evaluate(self, split: Judged = "test") -> Evaluation:
+        """Measure the model on a split and return the evaluation.
+
+        The predictions are kept per image in `predictions/`, the numbers in `evaluation.json`. Opening the
+        test split is recorded among the run's events.
+
+        Raises:
+            DataError: there are no such images.
+            RunError: the run is not finished, or its data changed.
+        """
+        if split not in ("validation", "test"):
+            raise RunError(f"cannot evaluate on {split!r}; choose validation or test")
+        network, dataset = self.model, self.dataset
+        rows = dataset.rows(split)
+        if split == "test":
+            self.folder.event("test split opened", n=len(rows))
+        found, labels = logits(network, dataset.pack.pixels, rows), dataset.labels[rows]
+        save_predictions(
+            self.folder.predictions,
+            split,
+            paths=[dataset.pack.paths[row] for row in rows.tolist()],
+            labels=labels,
+            logits=found,
+            classes=dataset.classes,
+        )
+        evaluation = metrics.evaluate(found, labels, dataset.classes, split=split)
+        write_json(self.folder.evaluation, reports.evaluation_json(self._gather(**{split: evaluation})))
+        if split == "test":
+            self.folder.event("evaluated", split=split, n=evaluation.n, accuracy=evaluation.accuracy)
+        return evaluation
+
+    def evaluation(self, split: Judged) -> Evaluation | None:
+        """Return what `evaluate` measured before, or None if it has not."""
+        if not self.folder.evaluation.is_file():
+            return None
+        stored = read_json(self.folder.evaluation)[split]
+        return None if stored is None else Evaluation.from_json(stored)
+
+    def report(self) -> Path:
+        """Write the report of what was measured so far, with its pictures; return the page's path."""
+        return reports.write(self._gather(), self.folder)
+
+    def _gather(self, **fresh: Evaluation) -> Report:
+        """Put together what a report tells; `fresh` evaluations by split go before stored ones."""
+        validation = fresh.get("validation") or self.evaluation("validation")
+        test = fresh.get("test") or self.evaluation("test")
+        judged = test or validation
+        curves: tuple[RocCurve, ...] = ()
+        if judged is not None:
+            found, labels = load_predictions(self.folder.predictions, judged.split)
+            curves = roc_curves(softmax(found), labels, [each.name for each in judged.classes])
+        decoding = self.bundle.decoding
+        layers = registry.layer_table(self.model, size=decoding.size, channels=decoding.channels)
+        return Report.of_run(self.folder, validation=validation, test=test, curves=curves, layers=layers)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the outcome in a few JSON values, as `train --json` prints it."""
+        trained = [event for event in self.folder.events() if event["event"] == "trained"]
+        history = self.history
+        return {
+            "run": str(self.path),
+            "recipe": self.recipe.name,
+            "seed": self.folder.environment["seed"],
+            "epochs": len(history),
+            "best_epoch": history.best.epoch if len(history) else None,
+            "seconds": trained[-1]["seconds"] if trained else None,
+            "stopped": trained[-1]["stopped"] if trained else "interrupted",
+            "validation": _brief(self.evaluation("validation")),
+            "test": _brief(self.evaluation("test")),
+        }
+
+    def predict(self, *files: str | os.PathLike[str]) -> Predictions:
+        """Classify image files, folders and glob patterns; see `Bundle.predict`."""
+        return self.bundle.predict(files)
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.path)!r}, {self.folder.state})"
+
+    def _repr_html_(self) -> str:
+        rows = [("state", self.folder.state), ("recipe", self.recipe.name), ("folder", str(self.path))]
+        if self.history:
+            rows.append(("epochs", f"{len(self.history)}, the best {self.history.best.epoch}"))
+        for split in ("validation", "test"):
+            evaluation = self.evaluation(split)
+            if evaluation is not None:
+                rows.append((f"{split} accuracy", f"{evaluation.accuracy:.2%} of {evaluation.n:,} images"))
+        body = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows)
+        return f"<table>{body}</table>"
+
+
+def _brief(evaluation: Evaluation | None) -> dict[str, Any] | None:
+    if evaluation is None:
+        return None
+    return {"n": evaluation.n, "loss": evaluation.loss, "accuracy": evaluation.accuracy}
+
+
+def model_card(bundle: Bundle, folder: RunFolder) -> str:
+    """Return the model's README, as Markdown."""
+    best = History(folder.history()).best
+    score = (
+        ""
+        if best.validation_accuracy is None
+        else f" Validation accuracy there: {best.validation_accuracy:.2%}."
+    )
+    names = "\n".join(f"- `{progress.printable(name).replace('`', '′')}`" for name in bundle.classes)
+    size, channels = bundle.decoding.size, bundle.decoding.channels
+    return f"""# A Foveal model
+
+Recipe `{bundle.recipe.name}`, weights of epoch {best.epoch}.{score}
+
+- `model.safetensors`: the weights
+- `config.json`: classes, preprocessing and the recipe, hence the network
+
+It takes images of {size} × {size} pixels with {channels} channel(s) of 8 bits; Foveal brings any image file
+to that form. Normalisation is inside the network.
+
+```
+foveal predict THIS_FOLDER image.png
+```
+
+Classes, in the order of the outputs:
+
+{names}
+"""

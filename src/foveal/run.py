@@ -1,0 +1,255 @@
+"""The run folder: its files, how they are written, and what state it is in."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from foveal.errors import OutsideError, RunError
+
+State = Literal["created", "training", "interrupted", "trained", "evaluated"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochRecord:
+    """One line of `history.jsonl`: what an epoch measured. Losses are mean cross-entropies in nats.
+
+    `loss` and `accuracy` are running means over the epoch's training batches, taken while the weights
+    move and with dropout and augmentation on; the validation figures are taken once, at its end, with both
+    off. So a training figure compares with other epochs' training figures, not with validation figures.
+    """
+
+    epoch: int
+    """Counted from 1."""
+    step: int
+    """Optimizer steps since the run began."""
+    learning_rate: float
+    """The rate this epoch trained with."""
+    loss: float
+    accuracy: float
+    validation_loss: float | None
+    """None where nothing validates."""
+    validation_accuracy: float | None
+
+
+class RunFolder:
+    """A folder that holds one run. It knows names and formats, nothing of training.
+
+    Args:
+        path: the folder; it must have been made by `RunFolder.create`.
+
+    Raises:
+        RunError: the folder is no run.
+    """
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path)
+        if not (self.path / "recipe.json").is_file():
+            missing = "does not exist" if not self.path.exists() else "is no run: it has no recipe.json"
+            raise RunError(f"{self.path} {missing}; name a folder that `foveal train` made")
+
+    @classmethod
+    def create(cls, path: Path, *, recipe: object, dataset: object, environment: object) -> "RunFolder":
+        """Make the folder and write what is known before training.
+
+        The files are written beside the final name first, so a folder with this name is always a whole run.
+
+        Raises:
+            RunError: something with this name exists, or the place cannot be written.
+        """
+        if path.exists() or path.is_symlink():
+            raise RunError(f"{path} exists already; choose another --out, or remove it first")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
+        except OSError as error:
+            raise RunError(f"cannot write {path}: {error.strerror}; choose another --out") from error
+        with outside_faults(made):
+            made.chmod(0o755)  # mkdtemp makes it private; a run is an ordinary folder
+            write_json(made / "dataset.json", dataset, indent=None)
+            write_json(made / "environment.json", environment)
+            write_json(made / "recipe.json", recipe)
+            (made / "history.jsonl").touch()
+            (made / "checkpoints").mkdir()
+            (made / "events.jsonl").touch()
+            made.rename(path)
+            _sync_folder(path.parent)
+        folder = cls(path)
+        folder.event("created")
+        return folder
+
+    # ---- what a run is made of
+
+    @property
+    def recipe(self) -> Any:  # noqa: ANN401 - JSON
+        """The resolved recipe, as JSON."""
+        return read_json(self.path / "recipe.json")
+
+    @property
+    def dataset(self) -> Any:  # noqa: ANN401 - JSON
+        """Fingerprint, classes, splits and what was left out, as JSON."""
+        return read_json(self.path / "dataset.json")
+
+    @property
+    def environment(self) -> Any:  # noqa: ANN401 - JSON
+        """Versions, hardware, threads, seed and where the data lay, as JSON."""
+        return read_json(self.path / "environment.json")
+
+    @property
+    def checkpoints(self) -> Path:
+        """The folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The folder of the finished model."""
+        return self.path / "model"
+
+    @property
+    def predictions(self) -> Path:
+        """The folder of predictions per image."""
+        return self.path / "predictions"
+
+    @property
+    def plots(self) -> Path:
+        """The folder of pictures."""
+        return self.path / "plots"
+
+    @property
+    def report(self) -> Path:
+        """The report."""
+        return self.path / "report.html"
+
+    @property
+    def evaluation(self) -> Path:
+        """Every number of the report."""
+        return self.path / "evaluation.json"
+
+    # ---- history and events
+
+    def history(self) -> list[EpochRecord]:
+        """Read the epochs trained so far, in order."""
+        names = {field.name for field in fields(EpochRecord)}
+        records = []
+        for number, row in enumerate(read_jsonl(self.path / "history.jsonl"), start=1):
+            if set(row) != names:
+                raise RunError(
+                    f"{self.path / 'history.jsonl'}, line {number}: not a line of Foveal's history"
+                )
+            records.append(EpochRecord(**row))
+        return records
+
+    def add_epoch(self, record: EpochRecord) -> None:
+        """Append an epoch to the history and sync it to the disk."""
+        append_jsonl(self.path / "history.jsonl", asdict(record))
+
+    def cut_history(self, epochs: int) -> None:
+        """Keep the first `epochs` lines of the history: those that the checkpoint to go on from knows."""
+        kept = self.history()[:epochs]
+        text = "".join(json.dumps(asdict(record)) + "\n" for record in kept)
+        write_bytes(self.path / "history.jsonl", text.encode())
+
+    def events(self) -> list[dict[str, Any]]:
+        """Read what happened to the run and when, oldest first."""
+        return list(read_jsonl(self.path / "events.jsonl"))
+
+    def event(self, what: str, **details: object) -> None:
+        """Record that something happened, with the time."""
+        now = datetime.now(UTC).isoformat(timespec="milliseconds")
+        append_jsonl(self.path / "events.jsonl", {"time": now, "event": what, **details})
+
+    @property
+    def state(self) -> State:
+        """Where the run is in its life, from its events."""
+        state: State = "created"
+        for event in self.events():
+            match event["event"]:
+                case "created" | "training" | "interrupted" | "trained":
+                    state = event["event"]
+                case "evaluated":
+                    state = "evaluated"
+        return state
+
+
+# ---- files: whole or not at all
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that after a crash it holds the old content or the new, never a part of either."""
+    part = path.with_name(f".{path.name}.part")
+    with outside_faults(path):
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+        _sync_folder(path.parent)
+
+
+def write_json(path: Path, value: object, *, indent: int | None = 2) -> None:
+    """Write JSON atomically. NaN and infinities are refused: JSON has none."""
+    text = json.dumps(value, indent=indent, ensure_ascii=False, allow_nan=False)
+    write_bytes(path, (text + "\n").encode("utf-8", "surrogateescape"))
+
+
+def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
+    """Read a JSON file.
+
+    Raises:
+        RunError: it is missing or no JSON.
+    """
+    try:
+        return json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
+    except FileNotFoundError:
+        raise RunError(f"{path} is missing; is {path.parent} a whole run?") from None
+    except (OSError, ValueError) as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def append_jsonl(path: Path, row: Mapping[str, object]) -> None:
+    """Append one JSON line and sync it to the disk."""
+    content = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogateescape")
+    with outside_faults(path), path.open("ab") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
+    """Read JSON lines, leaving out a last line that a crash cut short."""
+    try:
+        lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+    for number, text in enumerate(lines[:-1], start=1):  # what follows the last newline is a torn line
+        try:
+            row = json.loads(text)
+        except ValueError as error:
+            raise RunError(f"{path}, line {number}: {error}") from error
+        if not isinstance(row, dict):
+            raise RunError(f"{path}, line {number}: not an object")
+        yield row
+
+
+@contextmanager
+def outside_faults(path: Path) -> Iterator[None]:
+    """Turn what the operating system refuses inside the block into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        raise OutsideError(f"cannot write {path}: {error.strerror or error}") from error
+
+
+def _sync_folder(path: Path) -> None:
+    """Make a rename inside `path` survive a power cut (POSIX; elsewhere a folder cannot be opened)."""
+    if os.name == "posix":
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

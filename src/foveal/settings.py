@@ -1,0 +1,127 @@
+"""Changes to a recipe, as people write them: `epochs=6`, `plateau.patience=2`, `optimizer=adam`."""
+
+import tomllib
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass, replace
+from typing import Any, get_args, get_type_hints
+
+from foveal.errors import RecipeError
+from foveal.reading import nearest, read
+from foveal.recipe import (
+    SGD,
+    Adam,
+    Augmentation,
+    Custom,
+    EarlyStopping,
+    Image,
+    ModelS,
+    Plateau,
+    Recipe,
+    RMSprop,
+)
+
+
+def change(recipe: Recipe, settings: Iterable[str]) -> tuple[Recipe, frozenset[str]]:
+    """Return the recipe with settings changed, and the paths that were set.
+
+    A setting is `key=value`. The key is a path such as `plateau.patience`, or its last part where only
+    one path ends so. The value is read as TOML, else as plain text. `optimizer=adam` takes another
+    optimizer with its defaults; `plateau=none` leaves a part out and `plateau=default` brings it in.
+
+    Raises:
+        RecipeError: unknown or ambiguous key, a value that does not fit, a setting without effect.
+    """
+    changed = set()
+    for setting in settings:
+        key, separator, text = setting.partition("=")
+        if not separator or not key:
+            raise RecipeError(f"setting {setting!r} is not of the form key=value")
+        path = _resolve(recipe, key.strip())
+        recipe = _with(recipe, path.split("."), _parse(text.strip()), path)
+        changed.add(path)
+    return recipe, frozenset(changed)
+
+
+def _paths(value: object, prefix: str = "") -> list[str]:
+    """List the paths of a recipe's settings: leaves, and parts that can be exchanged as a whole."""
+    assert is_dataclass(value)
+    found = []
+    for each in fields(value):
+        part = getattr(value, each.name)
+        path = prefix + each.name
+        if path in ("name", "model.name", "optimizer.name", "model.architecture"):
+            continue
+        if is_dataclass(part):
+            found += _paths(part, path + ".")
+        if path in ("optimizer", "plateau", "early_stopping") or not is_dataclass(part):
+            found.append(path)
+    return found
+
+
+def _resolve(recipe: Recipe, key: str) -> str:
+    paths = _paths(recipe)
+    if key in paths:
+        return key
+    matches = [path for path in paths if path.rsplit(".", 1)[-1] == key]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise RecipeError(f"the setting {key!r} is ambiguous; write {' or '.join(matches)}")
+    if key.rsplit(".", 1)[-1] in _known_names():
+        raise RecipeError(
+            f"the setting {key!r} has no effect under the recipe {recipe.name} as it stands; "
+            f"`foveal recipes {recipe.name}` shows what it uses"
+        )
+    names = paths + [path.rsplit(".", 1)[-1] for path in paths]
+    raise RecipeError(f"unknown setting {key!r}; {nearest(key, names)}")
+
+
+def _known_names() -> set[str]:
+    parts = (Recipe, Image, ModelS, RMSprop, Adam, SGD, Plateau, EarlyStopping, Augmentation)
+    return {each.name for part in parts for each in fields(part)}
+
+
+def _with(value: Any, path: list[str], new: object, whole: str) -> Any:  # noqa: ANN401 - any dataclass
+    head, *rest = path
+    if rest:
+        return replace(value, **{head: _with(getattr(value, head), rest, new, whole)})
+    expected = get_type_hints(type(value))[head]
+    if head == "optimizer":
+        new = {"name": new}
+    elif new == "none" and type(None) in get_args(expected):
+        new = None
+    elif new == "default" and type(None) in get_args(expected):
+        new = {}
+    return replace(value, **{head: read(new, expected, whole)})
+
+
+def _parse(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+def without_validation(recipe: Recipe, changed: Iterable[str]) -> Recipe:
+    """Leave out of a recipe what decides by the validation loss, for a run in which nothing validates.
+
+    Raises:
+        RecipeError: one of the `changed` paths belongs to that.
+    """
+    for path in changed:
+        if path.partition(".")[0] in ("plateau", "early_stopping"):
+            raise RecipeError(f"the setting {path} has no effect with --validation none: nothing validates")
+    return replace(recipe, plateau=None, early_stopping=None)
+
+
+def with_own_network(recipe: Recipe, changed: Iterable[str], network: object) -> Recipe:
+    """Put a user's own network in place of a recipe's.
+
+    Raises:
+        RecipeError: one of the `changed` paths belongs to the recipe's network.
+    """
+    for path in changed:
+        if path.startswith("model."):
+            raise RecipeError(f"the setting {path} has no effect: the network is your own")
+    kind = type(network)
+    return replace(recipe, model=Custom(architecture=f"{kind.__module__}.{kind.__qualname__}"))

@@ -1,0 +1,45 @@
+"""What a run ran on: recorded when it begins, compared when it is resumed."""
+
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from foveal import __version__
+from foveal.errors import RunError
+
+
+def describe(*, seed: int) -> dict[str, Any]:
+    """Return versions, hardware, threads, seed and the command, as JSON values."""
+    return {
+        "foveal": __version__,
+        "python": platform.python_version(),
+        **{package: version(package) for package in ("torch", "numpy", "pillow")},
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "seed": seed,
+        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
+    }
+
+
+def refuse_differences(run: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
+    """Refuse to go on with a run where the result would not be that of an uninterrupted one.
+
+    Raises:
+        RunError: naming what differs.
+    """
+    compared = {
+        "data": "the data's fingerprint",
+        "foveal": "Foveal's version",
+        "torch": "torch's version",
+        "threads": "the number of threads",
+    }
+    for key, what in compared.items():
+        if then[key] != now[key]:
+            raise RunError(f"{run} cannot be resumed: {what} was {then[key]} and is {now[key]}")

@@ -1,0 +1,109 @@
+"""Decisions between epochs. Each is a small object that decides from numbers alone.
+
+All three compare as Keras' callbacks do, NaN included: a loss that is not a number never improves.
+"""
+
+from dataclasses import asdict, dataclass
+from math import inf
+from typing import Any
+
+
+@dataclass(kw_only=True)
+class Plateau:
+    """Say when to cut the learning rate (Keras' ReduceLROnPlateau without cooldown or floor).
+
+    An improvement is a loss below the best by more than `min_delta`. After `patience` epochs without one
+    the rate is to be cut, and counting starts anew.
+    """
+
+    factor: float
+    patience: int
+    min_delta: float
+    best: float = inf
+    waited: int = 0
+
+    def update(self, loss: float, learning_rate: float) -> float:
+        """Take an epoch's validation loss; return the learning rate to go on with."""
+        if loss < self.best - self.min_delta:
+            self.best, self.waited = loss, 0
+            return learning_rate
+        self.waited += 1
+        if self.waited < self.patience:
+            return learning_rate
+        self.waited = 0
+        return learning_rate * self.factor
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs to go on deciding alike."""
+        return {"best": _finite(self.best), "waited": self.waited}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state_dict` returned."""
+        self.best, self.waited = _infinite(state["best"]), state["waited"]
+
+
+@dataclass(kw_only=True)
+class EarlyStopping:
+    """Say when to stop (Keras' EarlyStopping with min_delta 0).
+
+    Training stops after `patience` epochs in a row without a loss below the best, but, as in Keras, never
+    after the very first epoch.
+    """
+
+    patience: int
+    best: float = inf
+    waited: int = 0
+    epochs: int = 0
+
+    def update(self, loss: float) -> bool:
+        """Take an epoch's validation loss; return whether to stop."""
+        self.epochs += 1
+        self.waited += 1
+        if loss < self.best:
+            self.best, self.waited = loss, 0
+        return self.waited >= self.patience and self.epochs > 1
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs to go on deciding alike."""
+        return {"best": _finite(self.best), "waited": self.waited, "epochs": self.epochs}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state_dict` returned."""
+        self.best, self.waited, self.epochs = _infinite(state["best"]), state["waited"], state["epochs"]
+
+
+@dataclass(kw_only=True)
+class Best:
+    """Remember the epoch with the lowest loss (Keras' ModelCheckpoint with save_best_only).
+
+    Where nothing validates, every epoch is better than the one before: the last weights are kept.
+    """
+
+    loss: float = inf
+    epoch: int = 0
+    step: int = 0
+
+    def update(self, loss: float | None, *, epoch: int, step: int) -> bool:
+        """Take an epoch's validation loss (None: nothing validates); return whether it is the best."""
+        # The first epoch is kept even if its loss is NaN: a run always has weights to show.
+        better = loss is None or loss < self.loss or self.epoch == 0
+        if better:
+            self.loss, self.epoch, self.step = inf if loss is None else loss, epoch, step
+        return better
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what `load_state_dict` needs to go on deciding alike."""
+        return asdict(self) | {"loss": _finite(self.loss)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state that `state_dict` returned."""
+        self.loss, self.epoch, self.step = _infinite(state["loss"]), state["epoch"], state["step"]
+
+
+def _finite(loss: float) -> float | None:
+    """JSON has no infinity: a best that is still infinite is written as null."""
+    return None if loss == inf else loss
+
+
+def _infinite(loss: float | None) -> float:
+    return inf if loss is None else loss

@@ -1,0 +1,133 @@
+"""Where a run is: everything that changes while it trains, and how that is saved and taken up again."""
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from torch import nn
+
+from foveal.recipe import Recipe
+from foveal.run import RunFolder
+from foveal.training import checkpoint, optimizers
+from foveal.training.epoch import Step, TrainingState, balanced_class_weights
+from foveal.training.schedules import Best, EarlyStopping, Plateau
+
+
+@dataclass(kw_only=True)
+class EpochSoFar:
+    """Sums over the steps of an epoch under way."""
+
+    images: int = 0
+    loss_sum: float = 0.0
+    """Over images."""
+    correct: int = 0
+
+    def add(self, step: Step) -> None:
+        """Count a step."""
+        self.images += step.images
+        self.loss_sum += step.loss * step.images
+        self.correct += step.correct
+
+    @property
+    def loss(self) -> float:
+        """Mean over the images so far."""
+        return self.loss_sum / self.images
+
+    @property
+    def accuracy(self) -> float:
+        """Share of the images so far that were right when their turn came."""
+        return self.correct / self.images
+
+
+@dataclass(kw_only=True)
+class Session:
+    """A run in progress."""
+
+    folder: RunFolder
+    state: TrainingState
+    plateau: Plateau | None
+    early_stopping: EarlyStopping | None
+    best: Best = field(default_factory=Best)
+    epoch: int = 1
+    """The epoch under way, from 1."""
+    position: int = 0
+    """Batches of it that are done."""
+    step: int = 0
+    """Optimizer steps since the run began."""
+    so_far: EpochSoFar = field(default_factory=EpochSoFar)
+    stopping: bool = False
+    """Whether early stopping has decided."""
+
+    @classmethod
+    def begin(
+        cls, folder: RunFolder, recipe: Recipe, network: nn.Module, class_counts: list[int]
+    ) -> "Session":
+        """Set up a run at its first step."""
+        balanced = recipe.class_weights == "balanced"
+        plateau, stopping = recipe.plateau, recipe.early_stopping
+        return cls(
+            folder=folder,
+            state=TrainingState(
+                network=network,
+                optimizer=optimizers.build(recipe.optimizer, network, l2=recipe.l2),
+                class_weights=balanced_class_weights(class_counts) if balanced else None,
+            ),
+            plateau=Plateau(**asdict(plateau)) if plateau else None,
+            early_stopping=EarlyStopping(**asdict(stopping)) if stopping else None,
+        )
+
+    def count(self, step: Step) -> None:
+        """Move on by one step."""
+        self.so_far.add(step)
+        self.position += 1
+        self.step += 1
+
+    def next_epoch(self) -> None:
+        """Move on to the beginning of the next epoch."""
+        self.epoch += 1
+        self.position = 0
+        self.so_far = EpochSoFar()
+
+    # ---- saving and going on
+
+    def save(self) -> None:
+        """Write a checkpoint; keep it, the one before and the best."""
+        path = checkpoint.checkpoint_path(self.folder.checkpoints, self.step)
+        checkpoint.save_checkpoint(path, self.state.network, self.state.optimizer, self._state_dict())
+        checkpoint.prune(self.folder.checkpoints, keep={self.best.step})
+
+    def go_on(self) -> None:
+        """Take up the newest checkpoint, if there is one, and cut the history back to it."""
+        steps = checkpoint.checkpoint_steps(self.folder.checkpoints)
+        if steps:
+            path = checkpoint.checkpoint_path(self.folder.checkpoints, steps[-1])
+            self._load_state_dict(checkpoint.load_checkpoint(path, self.state.network, self.state.optimizer))
+        self.folder.cut_history(self.epoch - 1)
+        self.folder.event("resumed", epoch=self.epoch, step=self.step)
+
+    def restore_best(self) -> None:
+        """Give the network the weights of the best epoch."""
+        path = checkpoint.checkpoint_path(self.folder.checkpoints, self.best.step)
+        checkpoint.load_checkpoint(path, self.state.network)
+
+    def _state_dict(self) -> dict[str, Any]:
+        """Return everything but tensors that going on needs, as JSON values."""
+        return {
+            "epoch": self.epoch,
+            "position": self.position,
+            "step": self.step,
+            "so_far": asdict(self.so_far),
+            "stopping": self.stopping,
+            "best": self.best.state_dict(),
+            "plateau": self.plateau.state_dict() if self.plateau else None,
+            "early_stopping": self.early_stopping.state_dict() if self.early_stopping else None,
+        }
+
+    def _load_state_dict(self, state: dict[str, Any]) -> None:
+        self.epoch, self.position, self.step = state["epoch"], state["position"], state["step"]
+        self.so_far = EpochSoFar(**state["so_far"])
+        self.stopping = state["stopping"]
+        self.best.load_state_dict(state["best"])
+        if self.plateau is not None:
+            self.plateau.load_state_dict(state["plateau"])
+        if self.early_stopping is not None:
+            self.early_stopping.load_state_dict(state["early_stopping"])

@@ -1,0 +1,263 @@
+import json
+import math
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+from scipy import special
+from sklearn import metrics as sk
+
+from foveal.errors import DataError, ModelError, RunError
+from foveal.evaluation import metrics, roc
+from foveal.evaluation.intervals import wilson
+from foveal.evaluation.metrics import BALANCED_RATIO, DEFINITIONS, Evaluation, evaluate, percent
+
+Floats = NDArray[np.float64]
+
+# Few distinct logits, so that ties abound; classes may be absent from the labels or never predicted.
+cases = st.integers(2, 6).flatmap(
+    lambda k: st.integers(1, 40).flatmap(
+        lambda n: st.tuples(
+            st.lists(st.lists(st.integers(-3, 3), min_size=k, max_size=k), min_size=n, max_size=n),
+            st.lists(st.integers(0, k - 1), min_size=n, max_size=n),
+        )
+    )
+)
+
+
+def names(k: int) -> list[str]:
+    return [f"c{i}" for i in range(k)]
+
+
+@settings(deadline=None, max_examples=150)
+@given(cases)
+def test_equals_scikit_learn(case: tuple[list[list[int]], list[int]]) -> None:
+    logits, labels = np.array(case[0]) * 0.7, np.array(case[1])
+    k = logits.shape[1]
+    e = evaluate(logits, labels, names(k), split="test")
+    guesses = logits.argmax(axis=1)
+    probabilities = special.softmax(logits, axis=1)
+    every = list(range(k))
+
+    assert e.accuracy == sk.accuracy_score(labels, guesses)
+    assert e.loss == pytest.approx(sk.log_loss(labels, probabilities, labels=every), rel=1e-12, abs=1e-12)
+    assert np.array_equal(e.confusion, sk.confusion_matrix(labels, guesses, labels=every))
+    assert e.errors == (labels != guesses).sum()
+    for average, ours in (("macro", e.macro), ("weighted", e.weighted)):
+        theirs = sk.precision_recall_fscore_support(labels, guesses, average=average, zero_division=0)
+        assert (ours.precision, ours.recall, ours.f1) == pytest.approx(theirs[:3], rel=1e-12, abs=1e-12)
+    theirs = sk.precision_recall_fscore_support(labels, guesses, labels=every, zero_division=np.nan)
+    for i, scores in enumerate(e.classes):
+        assert scores.n == theirs[3][i]
+        ours = (scores.precision, scores.recall, scores.f1)
+        for value, reference in zip(ours, (theirs[0][i], theirs[1][i], theirs[2][i]), strict=True):
+            # None here exactly where scikit-learn has nothing to divide by
+            assert (value is None) == bool(np.isnan(reference))
+            assert value is None or value == pytest.approx(reference, rel=1e-12)
+        present = labels == i
+        if present.any() and not present.all():
+            assert scores.roc_auc == pytest.approx(sk.roc_auc_score(present, probabilities[:, i]), rel=1e-12)
+        else:
+            assert scores.roc_auc is None
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.tuples(st.booleans(), st.integers(-4, 4)), min_size=2, max_size=60))
+def test_roc_equals_scikit_learn(pairs: list[tuple[bool, int]]) -> None:
+    positive, scores = np.array([p for p, _ in pairs]), np.array([s for _, s in pairs], dtype=float)
+    if positive.all() or not positive.any():
+        assert roc.roc_auc(positive, scores) is None
+        with pytest.raises(ValueError, match="positive and one negative"):
+            roc.roc_curve(positive, scores)
+        return
+    for ours, theirs in zip(
+        roc.roc_curve(positive, scores), sk.roc_curve(positive, scores, drop_intermediate=False), strict=True
+    ):
+        assert np.array_equal(ours, theirs)
+    assert roc.roc_auc(positive, scores) == pytest.approx(sk.roc_auc_score(positive, scores), rel=1e-12)
+
+
+def test_roc_of_many_real_scores() -> None:
+    random = np.random.default_rng(1)
+    positive = random.random(3000) < 0.2
+    scores = random.normal(size=3000) + positive
+    fpr, tpr, _ = roc.roc_curve(positive, scores)
+    assert roc.roc_auc(positive, scores) == pytest.approx(sk.auc(fpr, tpr), rel=1e-12)
+
+
+def test_thinning_drops_no_corner() -> None:
+    random = np.random.default_rng(2)
+    labels = random.integers(0, 3, 500)
+    probabilities = special.softmax(random.normal(size=(500, 3)) + np.eye(3)[labels], axis=1).round(2)
+    for k, curve in enumerate(roc.roc_curves(probabilities, labels, ["a", "b", "c"])):
+        fpr, tpr, _ = roc.roc_curve(labels == k, probabilities[:, k])
+        assert len(curve.fpr) < len(fpr)
+        # Every point of the whole curve lies on a segment of the thin one.
+        for x, y in zip(fpr, tpr, strict=True):
+            x0, x1, y0, y1 = curve.fpr[:-1], curve.fpr[1:], curve.tpr[:-1], curve.tpr[1:]
+            inside = (x0 <= x) & (x <= x1) & (y0 <= y) & (y <= y1)
+            off = np.abs((x1 - x0) * (y - y0) - (y1 - y0) * (x - x0))
+            assert (off[inside] < 1e-12).any()
+        assert (curve.fpr[0], curve.tpr[0], curve.fpr[-1], curve.tpr[-1]) == (0, 0, 1, 1)
+        assert curve.auc == roc.roc_auc(labels == k, probabilities[:, k])
+        assert sk.auc(curve.fpr, curve.tpr) == pytest.approx(curve.auc, rel=1e-12)
+
+
+def test_a_class_without_images_has_no_curve() -> None:
+    curves = roc.roc_curves([[0.9, 0.1, 0], [0.2, 0.8, 0]], [0, 1], ["a", "b", "c"])
+    assert [curve.name for curve in curves] == ["a", "b"]
+
+
+def test_nan_scores_are_refused() -> None:
+    with pytest.raises(ValueError, match="NaN"):
+        roc.roc_auc([True, False], [math.nan, 1])
+
+
+def test_extreme_logits_neither_overflow_nor_vanish() -> None:
+    logits = np.array([[1e4, 0.0], [-1e4, 0.0]], dtype=np.float32)
+    assert metrics.softmax(logits).sum(axis=1) == pytest.approx([1, 1])
+    assert metrics.cross_entropy(logits, [1, 1]) == 5000
+    assert metrics.cross_entropy(logits, [0, 1]) == 0
+
+
+def test_undefined_is_none_and_macro_counts_it_as_zero() -> None:
+    # b is never predicted, c has no image, d neither
+    logits = np.array([[9, 0, 0, 0], [9, 0, 0, 0], [0, 0, 9, 0]], dtype=float)
+    e = evaluate(logits, [0, 1, 1], ["a", "b", "c", "d"], split="test")
+    a, b, c, d = e.classes
+    assert (a.precision, a.recall, a.f1) == (0.5, 1, 2 / 3)
+    assert (b.precision, b.recall, b.f1) == (None, 0, 0)
+    assert (c.precision, c.recall, c.f1, c.recall_interval, c.roc_auc) == (0, None, 0, None, None)
+    assert (d.precision, d.recall, d.f1) == (None, None, None)
+    assert e.macro.precision == 0.5 / 3  # d, neither present nor predicted, is left out
+    assert a.recall_interval == wilson(1, 1)
+
+
+def test_one_image_one_class() -> None:
+    e = evaluate([[1.0]], [0], ["only"], split="test")
+    assert (e.accuracy, e.loss, e.errors, e.balanced) == (1, 0, 0, True)
+    assert e.classes[0].roc_auc is None
+
+
+def test_first_of_equal_logits_is_the_prediction() -> None:
+    assert evaluate([[1, 1]], [1], ["a", "b"], split="s").confusion == ((0, 0), (1, 0))
+
+
+@pytest.mark.parametrize(
+    ("counts", "balanced"), [([100, 120], True), ([100, 121], False), ([5, 5], True), ([0, 9], False)]
+)
+def test_balance(counts: list[int], *, balanced: bool) -> None:
+    labels = np.repeat([0, 1], counts)
+    assert evaluate(np.zeros((len(labels), 2)), labels, ["a", "b"], split="s").balanced is balanced
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(st.integers(100, 120), st.floats(0, 1)), min_size=2, max_size=30),
+)
+def test_on_balanced_sets_accuracy_and_macro_recall_can_differ_by_less_than_five_points(
+    classes: list[tuple[int, float]],
+) -> None:
+    sizes, recalls = np.array(classes).T
+    assert sizes.max() <= BALANCED_RATIO * sizes.min()
+    root = math.sqrt(BALANCED_RATIO)
+    gap = abs((sizes * recalls).sum() / sizes.sum() - recalls.mean())
+    assert gap <= (root - 1) / (root + 1) + 1e-12 < 0.046
+
+
+def test_what_does_not_fit_is_refused() -> None:
+    two = ["a", "b"]
+    with pytest.raises(DataError, match="no images"):
+        evaluate(np.zeros((0, 2)), np.zeros(0, dtype=int), two, split="test")
+    with pytest.raises(ModelError, match="2 of 3 images"):
+        evaluate([[0, math.nan], [0, math.inf], [0, 0]], [0, 1, 1], two, split="test")
+    for logits, labels in (
+        ([[0.0, 0.0]], [0, 1]),
+        ([[0.0, 0.0, 0.0]], [0]),
+        ([[0.0, 0.0]], [2]),
+        ([[0.0, 0.0]], [-1]),
+        ([[0.0, 0.0]], [0.5]),
+    ):
+        with pytest.raises(ValueError, match="fit|integers"):
+            evaluate(logits, labels, two, split="test")
+
+
+def test_json_round_trip_and_contract(cifar: Evaluation) -> None:
+    value = cifar.to_json()
+    text = json.dumps(value, allow_nan=False)
+    assert Evaluation.from_json(json.loads(text)) == cifar
+    # the keys that scripts rely on
+    assert {
+        "split",
+        "n",
+        "loss",
+        "accuracy",
+        "accuracy_interval",
+        "macro",
+        "weighted",
+        "classes",
+    } <= value.keys()
+    assert value["macro"].keys() == value["weighted"].keys() == {"precision", "recall", "f1"}
+    assert {"name", "n", "precision", "recall", "f1", "roc_auc"} <= value["classes"][0].keys()
+    assert value["accuracy_interval"] == list(wilson(8118, 10_000))
+
+
+def test_from_json_refuses_other_things(cifar: Evaluation) -> None:
+    good = cifar.to_json()
+    for bad in ({}, {**good, "more": 1}, {**good, "classes": [1]}, {**good, "accuracy_interval": [1]}):
+        with pytest.raises(RunError, match="not an evaluation"):
+            Evaluation.from_json(bad)
+
+
+@pytest.mark.parametrize(
+    ("fraction", "n", "shown"),
+    [
+        (0.81554, 10_000, "81.55 %"),
+        (0.8155, 1000, "81.5 %"),
+        (0.99999, 10_000, "> 99.99 %"),
+        (0.00001, 100, "< 0.1 %"),
+        (1, 9, "100.0 %"),
+        (0, 9, "0.0 %"),
+        (None, 9, "–"),
+    ],
+)
+def test_percent(fraction: float | None, n: int, shown: str) -> None:
+    assert percent(fraction, n) == shown
+
+
+def test_shows_itself(cifar: Evaluation) -> None:
+    text = str(cifar)
+    assert text.startswith("test: accuracy 81.18 % (95 % interval 80.40 % to 81.93 %), loss ")
+    assert "cat" in text
+    assert "64.0 %" in text
+    assert "macro average" in text
+
+
+def test_shows_hostile_names_harmlessly(judge) -> None:  # noqa: ANN001 - a fixture
+    e = judge([[3, 1], [0, 4]], ["<script>alert(1)</script>\u202e\x1b[31m", "x" * 5000], split="<b>")
+    tags: list[str] = []
+    parser = HTMLParser()
+    parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]
+    parser.feed(e._repr_html_())
+    assert set(tags) == {"p", "table", "thead", "tbody", "tr", "th", "td"}
+    for text in (str(e), e._repr_html_()):
+        assert "\u202e" not in text
+        assert "\x1b" not in text
+        assert "x" * 41 not in text
+
+
+def test_every_figure_is_defined() -> None:
+    assert {
+        "Accuracy",
+        "Precision",
+        "Recall",
+        "F1",
+        "Macro",
+        "Weighted",
+        "ROC AUC",
+        "Loss",
+    } <= DEFINITIONS.keys()
+    assert all(sentence.endswith(".") for sentence in DEFINITIONS.values())
