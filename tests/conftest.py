@@ -53,6 +53,45 @@ def digits(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def few_digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 40 training and 10 test images of three digits: enough for a run to learn something."""
+    folder = tmp_path_factory.mktemp("few") / "data"
+    for split, n in (("train", 40), ("test", 10)):
+        for label in "038":
+            (folder / split / label).mkdir(parents=True)
+            for file in sorted((digits / split / label).iterdir())[:n]:
+                shutil.copy(file, folder / split / label)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A cache folder that all tests of a session may share."""
+    return tmp_path_factory.mktemp("cache")
+
+
+SMALL = ("size=8", "widths=[8]", "dense=16", "epochs=3", "batch_size=16", "momentum=0.5")
+"""Settings that make `model-s-02` train on `few_digits` in a fraction of a second."""
+
+
+@pytest.fixture(scope="session")
+def small() -> tuple[str, ...]:
+    """Settings that make a recipe small."""
+    return SMALL
+
+
+@pytest.fixture(scope="session")
+def finished(few_digits: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished, evaluated and reported run on `few_digits`. Not to be written to."""
+    from foveal.fit import train
+
+    run = train(few_digits, settings=SMALL, out=tmp_path_factory.mktemp("finished") / "run", cache=cache)
+    run.evaluate("test")
+    run.report()
+    return run.path
+
+
+@pytest.fixture(scope="session")
 def pickled() -> Callable[[object], bytes]:
     """Write plain data and uint8 arrays as Python 2 wrote CIFAR-10's batches."""
     return lambda value: b"\x80\x02" + _pickled(value) + b"."

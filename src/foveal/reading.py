@@ -24,6 +24,8 @@ def read(value: object, expected: Any, where: str) -> object:  # noqa: ANN401 - 
     if origin is tuple:
         if not isinstance(value, list | tuple):
             raise RecipeError(f"{where} is {value!r}; it must be a list such as [32, 64]")
+        if arguments[-1] is not Ellipsis and len(value) != len(arguments):
+            raise RecipeError(f"{where} is {value!r}; it must be {len(arguments)} values")
         return tuple(read(each, arguments[0], f"{where}[{i}]") for i, each in enumerate(value))
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if expected is float and type(value) in (int, float) and math.isfinite(value):  # type: ignore[arg-type]
@@ -36,7 +38,7 @@ def read(value: object, expected: Any, where: str) -> object:  # noqa: ANN401 - 
 def _read_union(value: object, members: tuple[Any, ...], where: str) -> object:
     if value is None and type(None) in members:
         return None
-    parts = [member for member in members if is_dataclass(member)]
+    parts = [member for member in members if member is not type(None)]
     if len(parts) == 1:
         return read(value, parts[0], where)
     named = {get_type_hints(part)["name"].__args__[0]: part for part in parts}

@@ -79,7 +79,7 @@ def notebook(epochs: Epochs) -> list[EpochRecord]:
 
 
 def logits_of(counts: Sequence[Sequence[int]], seed: int = 0) -> tuple[Any, Any]:
-    """Make logits (N, K) and labels (N,) that give this confusion matrix, with some spread for the ROC curves."""
+    """Make logits (N, K) and labels (N,) that give this confusion matrix, with spread for ROC curves."""
     matrix = np.asarray(counts)
     k = len(matrix)
     labels = np.repeat(np.arange(k), matrix.sum(axis=1))

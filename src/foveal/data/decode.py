@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
+from PIL.Image import Resampling, Transpose
 
 from foveal.errors import DataError, RecipeError
+from foveal.reading import read
 from foveal.recipe import Fit
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
@@ -23,6 +25,16 @@ MAX_PIXELS = 50_000_000
 
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 _ORIENTATION = 0x0112  # EXIF
+_TURNS = {
+    2: Transpose.FLIP_LEFT_RIGHT,
+    3: Transpose.ROTATE_180,
+    4: Transpose.FLIP_TOP_BOTTOM,
+    5: Transpose.TRANSPOSE,
+    6: Transpose.ROTATE_270,
+    7: Transpose.TRANSVERSE,
+    8: Transpose.ROTATE_90,
+}
+"""What brings an image of each orientation upright; all others are."""
 
 
 class DecodeError(DataError):
@@ -62,10 +74,11 @@ class Decoding:
         return asdict(self)
 
     @classmethod
-    def from_json(cls, value: dict[str, Any]) -> "Decoding":
-        """Read what `to_json` wrote."""
-        deep = value["deep_range"]
-        return cls(**{**value, "deep_range": None if deep is None else (float(deep[0]), float(deep[1]))})
+    def from_json(cls, value: object) -> "Decoding":
+        """Read what `to_json` wrote; a `RecipeError` names what does not fit."""
+        decoding = read(value, cls, "decoding")
+        assert isinstance(decoding, cls)
+        return decoding
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,12 +102,17 @@ def decode(content: bytes, decoding: Decoding) -> Decoded:
     """
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("error")  # Pillow warns of what it cannot read faithfully
+            warnings.simplefilter("ignore")  # they tell of broken metadata around pixels that are whole
+            if content[:2] in (b"II", b"MM"):  # but a TIFF's tags say how and where its pixels lie
+                warnings.filterwarnings("error", category=UserWarning)
+                warnings.filterwarnings("ignore", message="Metadata Warning")
             return _decode(content, decoding)
     except DecodeError:
         raise
     except UnidentifiedImageError:
         raise DecodeError("no image in a known format: " + ", ".join(FORMATS)) from None
+    except Image.DecompressionBombError:
+        raise DecodeError(f"far too many pixels; at most {MAX_PIXELS:,} are read") from None
     except Exception as error:  # decoders raise a dozen different types on broken files
         raise DecodeError(f"cannot be decoded: {error or type(error).__name__}") from error
 
@@ -106,46 +124,59 @@ def _decode(content: bytes, decoding: Decoding) -> Decoded:
         if file.width * file.height > MAX_PIXELS:
             raise DecodeError(f"{file.width} × {file.height} pixels; at most {MAX_PIXELS:,} are read")
         file.load()  # the first frame
-        image: Image.Image = file
-        if file.getexif().get(_ORIENTATION, 1) != 1:
-            image = ImageOps.exif_transpose(file)
+        if file.format == "PNG":
+            _scale_transparency(file, depth=content[24])
+        image = _upright(file)
     clipped = 0
     if image.mode in _DEEP_MODES:
         image, clipped = _scale_deep(image, decoding)
-    image = _flatten(image, decoding.background)
-    if decoding.channels == 1:
-        image = image.convert("L")
-    square = resize(image, decoding)
-    pixels = np.asarray(square)
-    if pixels.ndim == 2:
-        pixels = np.broadcast_to(pixels[:, :, None], (*pixels.shape, decoding.channels))
-        return Decoded(pixels=pixels, grey=True, clipped=clipped)
-    grey = bool((pixels[:, :, :1] == pixels).all())
-    return Decoded(pixels=pixels, grey=grey, clipped=clipped)
+    image = _flatten(image, decoding.background).convert("L" if decoding.channels == 1 else "RGB")
+    pixels = np.asarray(resize(image, decoding)).reshape(decoding.size, decoding.size, decoding.channels)
+    return Decoded(pixels=pixels, grey=bool((pixels == pixels[:, :, :1]).all()), clipped=clipped)
+
+
+def _scale_transparency(file: Image.Image, *, depth: int) -> None:
+    """Bring a PNG's one transparent colour to 8 bits: Pillow does that to the pixels only."""
+    match file.info.get("transparency"):
+        case int(grey) if file.mode == "L":
+            file.info["transparency"] = grey * 255 // (2**depth - 1)
+        case tuple(colour) if depth == 16:
+            file.info["transparency"] = tuple(each >> 8 for each in colour)
+
+
+def _upright(file: Image.Image) -> Image.Image:
+    """Apply the EXIF orientation."""
+    try:
+        turn = _TURNS.get(file.getexif().get(_ORIENTATION, 1))
+    except Exception:  # broken metadata tell nothing; the pixels are whole
+        return file
+    return file if turn is None else file.transpose(turn)
 
 
 def _scale_deep(image: Image.Image, decoding: Decoding) -> tuple[Image.Image, int]:
     """Scale deep greyscale to 8 bits by the data set's range; count what lies outside it."""
-    values = np.asarray(image).astype(np.float64)
+    values = np.asarray(image).astype(np.float64)  # (H, W)
+    opaque = values != image.info.get("transparency")
     if not np.isfinite(values).all():
         raise DecodeError("has pixels that are not numbers")
     if decoding.deep_range is None:
-        raise DeepImageError(float(values.min()), float(values.max()))
+        seen = values[opaque] if opaque.any() else values
+        raise DeepImageError(float(seen.min()), float(seen.max()))
     low, high = decoding.deep_range
     scaled = (values - low) * (255 / (high - low) if high > low else 0.0)
-    clipped = int(((values < low) | (values > high)).sum())
-    return Image.fromarray(np.clip(scaled.round(), 0, 255).astype(np.uint8)), clipped
+    clipped = int((((values < low) | (values > high)) & opaque).sum())
+    grey = Image.fromarray(np.clip(scaled.round(), 0, 255).astype(np.uint8))
+    if not opaque.all():
+        grey.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
+    return grey, clipped
 
 
 def _flatten(image: Image.Image, background: str) -> Image.Image:
-    """Return RGB, or L if the image is plain grey, with transparent pixels laid over the background."""
-    if "A" in image.getbands() or "a" in image.getbands() or "transparency" in image.info:
-        over = image.convert("RGBA")
-        under = Image.new("RGBA", image.size, ImageColor.getrgb(background)[:3])
-        return Image.alpha_composite(under, over).convert("RGB")
-    if image.mode in ("L", "1"):
-        return image.convert("L")
-    return image.convert("RGB")
+    """Lay transparent pixels over the background."""
+    if not image.has_transparency_data:
+        return image
+    under = Image.new("RGBA", image.size, ImageColor.getrgb(background)[:3])
+    return Image.alpha_composite(under, image.convert("RGBA"))
 
 
 def resize(image: Image.Image, decoding: Decoding) -> Image.Image:
@@ -156,12 +187,16 @@ def resize(image: Image.Image, decoding: Decoding) -> Image.Image:
     square = (decoding.size, decoding.size)
     match decoding.fit:
         case "stretch":
-            return image if image.size == square else image.resize(square, Image.Resampling.BILINEAR)
+            return image.resize(square, Resampling.BILINEAR)
         case "crop":
-            return ImageOps.fit(image, square, Image.Resampling.BILINEAR)
+            return ImageOps.fit(image, square, Resampling.BILINEAR)
         case "pad":
-            colour = ImageColor.getcolor(decoding.background, image.mode)
-            return ImageOps.pad(image, square, Image.Resampling.BILINEAR, color=colour)
+            scale = decoding.size / max(image.size)
+            width, height = (max(1, round(side * scale)) for side in image.size)
+            padded = Image.new(image.mode, square, ImageColor.getcolor(decoding.background, image.mode))
+            corner = ((decoding.size - width) // 2, (decoding.size - height) // 2)
+            padded.paste(image.resize((width, height), Resampling.BILINEAR), corner)
+            return padded
 
 
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:

@@ -4,7 +4,7 @@ import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 from foveal.errors import DataError
@@ -56,7 +56,8 @@ def scan(root: str | os.PathLike[str]) -> Listing:
     """List a data set in one of the three layouts of class folders.
 
     `root/train1…trainN/CLASS` (with `root/test/CLASS`), `root/{train,val,test}/CLASS`, or `root/CLASS`.
-    Hidden files and folders are passed over; within a class folder, subfolders are searched too.
+    Split folders are recognised in upper and lower case. Hidden files and folders are passed over; within
+    a class folder, subfolders are searched too, but links to folders are not followed.
 
     Raises:
         DataError: no such folder, no known layout or two at once, an empty class, one class only, classes
@@ -73,7 +74,7 @@ def scan(root: str | os.PathLike[str]) -> Listing:
         classes, files = _children(folder)
         strays += files
         for each in classes:
-            found = list(_files(each, root, label=each.name, folder=name))
+            found = list(_files(each, root, label=each.name, split=name))
             if not found:
                 raise DataError(f"the class folder {each} holds no image; add some or remove the folder")
             records += found
@@ -90,48 +91,55 @@ def scan(root: str | os.PathLike[str]) -> Listing:
 def _layout(root: Path, folders: list[Path]) -> tuple[Layout, dict[str, Path]]:
     """Recognise the layout; return it with the folders that hold class folders, by split name."""
     # A class may be called "test": a folder is a split only if it holds folders itself.
-    splits = [
-        each
-        for each in folders
-        if (each.name in _NAMED or _NUMBERED.fullmatch(each.name)) and _children(each)[0]
-    ]
-    numbered = [each for each in splits if _NUMBERED.fullmatch(each.name)]
-    others = [each for each in folders if each not in splits]
-    if not splits:
-        if not folders:
-            raise DataError(
-                f"{root} holds no class folders; each class needs a folder of its own with its images"
-            )
+    splits = [each for each in folders if _split_name(each) and _children(each)[0]]
+    loose = [each for each in folders if _split_name(each) and each not in splits]
+    others = [each for each in folders if not _split_name(each)]
+    if not folders:
+        raise DataError(
+            f"{root} holds no class folders; each class needs a folder of its own with its images"
+        )
+    if not splits and others:
         return "flat", {"": root}
+    if loose and not others:
+        raise DataError(
+            f"{loose[0]} holds no class folders; give each class a folder with its images there, "
+            f"or move {loose[0].name} elsewhere"
+        )
     if others:
         raise DataError(
             f"{root} mixes two layouts: {splits[0].name} is a split, {printable(others[0].name)} is none; "
             f"keep either splits or classes there"
         )
-    if not numbered:
-        named: dict[str, Path] = {}
-        for each in splits:
-            name = _NAMED[each.name]
-            if name in named:
-                raise DataError(
-                    f"{root} has two folders for {name}: {named[name].name} and {each.name}; keep one"
-                )
-            named[name] = each
+    named: dict[str, Path] = {}
+    for each in splits:
+        name = _split_name(each)
+        if name in named:
+            raise DataError(
+                f"{root} has two folders for {name}: {named[name].name} and {each.name}; keep one"
+            )
+        named[name] = each
+    numbers = {name: int(match[1]) for name in named if (match := _NUMBERED.fullmatch(name))}
+    if not numbers:
         if "train" not in named:
             raise DataError(f"{root} has {splits[0].name} but no train folder; add {root / 'train'}")
         return "named", named
-    numbered.sort(key=lambda each: int(each.name.removeprefix("train")))
-    for each in splits:
-        if each not in numbered and each.name != "test":
+    numbered = sorted(numbers, key=numbers.__getitem__)
+    for name, each in named.items():
+        if name not in numbers and name != "test":
             raise DataError(
-                f"{root} mixes two layouts: {numbered[0].name} and {each.name}; beside numbered training "
-                f"folders only test may stand, and one of them validates (--validation {numbered[-1].name})"
+                f"{root} mixes two layouts: {numbered[0]} and {each.name}; beside numbered training "
+                f"folders only test may stand, and one of them validates (--validation {numbered[-1]})"
             )
-    if len({int(each.name.removeprefix("train")) for each in numbered}) < len(numbered):
+    if len(set(numbers.values())) < len(numbers):
         raise DataError(f"{root} has two training folders of the same number; rename one")
-    return "numbered", {
-        each.name: each for each in [*numbered, *(each for each in splits if each not in numbered)]
-    }
+    order = [*numbered, *(name for name in named if name not in numbers)]
+    return "numbered", {name: named[name] for name in order}
+
+
+def _split_name(folder: Path) -> str:
+    """Return the name of the split that a folder is called after, upper or lower case; empty if none."""
+    name = folder.name.lower()
+    return name if _NUMBERED.fullmatch(name) else _NAMED.get(name, "")
 
 
 def _check_classes(root: Path, splits: dict[str, Path], records: list[Record]) -> None:
@@ -140,8 +148,6 @@ def _check_classes(root: Path, splits: dict[str, Path], records: list[Record]) -
         found[record.folder].add(record.label)
     every = sorted(set().union(*found.values()))
     for name, folder in splits.items():
-        if not found[name]:
-            raise DataError(f"{folder} holds no class folders; each class needs a folder with its images")
         for label in every:
             if label not in found[name]:
                 has = next(other for other in splits if label in found[other])
@@ -167,24 +173,27 @@ def _children(folder: Path) -> tuple[list[Path], list[Path]]:
     return sorted(folders), sorted(files)
 
 
-def _files(top: Path, root: Path, *, label: str, folder: str) -> Iterator[Record]:
+def _files(folder: Path, root: Path, *, label: str, split: str) -> Iterator[Record]:
     """List the visible files in and below a class folder."""
-    prefix = PurePosixPath(*top.relative_to(root).parts).as_posix() + "/"
-    try:
-        with os.scandir(top) as entries:
-            for entry in entries:
-                if entry.name.startswith("."):
-                    continue
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _files(top / entry.name, root, label=label, folder=folder)
-                elif entry.is_file():  # no sockets, pipes or broken links
-                    status = entry.stat()
-                    yield Record(
-                        path=prefix + entry.name,
-                        size=status.st_size,
-                        modified=status.st_mtime_ns,
-                        label=label,
-                        folder=folder,
-                    )
-    except OSError as error:
-        raise DataError(f"cannot list {top}: {error.strerror}") from error
+    pending = [folder]
+    while pending:
+        place = pending.pop()
+        prefix = place.relative_to(root).as_posix()
+        try:
+            with os.scandir(place) as entries:
+                for entry in entries:
+                    if entry.name.startswith("."):
+                        continue
+                    if entry.is_dir(follow_symlinks=False):
+                        pending.append(place / entry.name)
+                    elif entry.is_file() or entry.is_symlink():  # a link to nowhere is rejected by name
+                        status = entry.stat(follow_symlinks=entry.is_file())
+                        yield Record(
+                            path=f"{prefix}/{entry.name}",
+                            size=status.st_size,
+                            modified=status.st_mtime_ns,
+                            label=label,
+                            folder=split,
+                        )
+        except OSError as error:
+            raise DataError(f"cannot list {place}: {error.strerror}") from error

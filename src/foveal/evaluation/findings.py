@@ -175,7 +175,7 @@ def _confused_pairs(e: Evaluation) -> list[Finding]:
         a, b = e.classes[i].name, e.classes[j].name
         sentence = (
             f"{'Most confused' if place == 1 else 'Next'}: {_name(a)} and {_name(b)}, with "
-            f"{percent(errors / e.errors, e.errors)} of all {count(e.errors, 'error')} ({counts[i, j]:,} "
+            f"{percent(errors / e.errors, e.errors)} of the {count(e.errors, 'error')} ({counts[i, j]:,} "
             f"{_name(a)} taken for {_name(b)}, {counts[j, i]:,} the other way)."
         )
         numbers = {
@@ -204,7 +204,7 @@ def _groups(e: Evaluation) -> list[Finding]:
         apart = f"; by themselves {_names(alone)}" if alone else ""
         sentence = (
             f"{count(len(real), 'group')} of classes confused among themselves: {shown}{apart}. {inside} of "
-            f"all {count(e.errors, 'error')} stay inside a group ({even} if spread evenly)"
+            f"the {count(e.errors, 'error')} stay inside a group ({even} if spread evenly)"
         )
         if division.ratio is not None:
             sentence += (

@@ -35,7 +35,6 @@ def refuse_differences(run: Path, then: dict[str, Any], now: dict[str, Any]) -> 
         RunError: naming what differs.
     """
     compared = {
-        "data": "the data's fingerprint",
         "foveal": "Foveal's version",
         "torch": "torch's version",
         "threads": "the number of threads",

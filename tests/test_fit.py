@@ -1,0 +1,256 @@
+"""Whole runs from Python, small ones: what is trained, kept, interrupted and taken up again."""
+
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+import foveal
+from foveal.errors import DataError, Interrupted, ModelError, RecipeError, RunError
+from foveal.training import checkpoint
+
+
+def bits(run: foveal.Run) -> dict[str, bytes]:
+    """What the contract calls bit-identical."""
+    tensors = load_file(run.path / "model" / "model.safetensors")
+    found = {name: each.numpy().tobytes() for name, each in tensors.items()}
+    return {**found, "history": (run.path / "history.jsonl").read_bytes()}
+
+
+def test_a_run_holds_what_it_promises(finished: Path) -> None:
+    run = foveal.Run(finished)
+    assert run.folder.state == "evaluated"
+    assert sorted(each.name for each in finished.iterdir()) == sorted(
+        ["recipe.json", "dataset.json", "environment.json", "history.jsonl", "events.jsonl", "checkpoints"]
+        + ["predictions", "evaluation.json", "plots", "report.html", "model"]
+    )
+    assert {each.name for each in (finished / "model").iterdir()} == {"model.safetensors", "config.json", "README.md"}
+    assert {each.name for each in (finished / "predictions").iterdir()} == {
+        f"{split}.{kind}" for split in ("validation", "test") for kind in ("csv", "safetensors")
+    }
+    assert len(run.history) == 3
+    assert run.history.column("epoch") == [1, 2, 3]
+    assert run.history.best.validation_loss == min(run.history.column("validation_loss"))
+    assert "time" not in (finished / "history.jsonl").read_text()
+    assert [event["event"] for event in run.folder.events()][:3] == ["created", "training", "epoch"]
+
+
+def test_the_model_is_the_best_epochs_and_judges_alike(finished: Path) -> None:
+    run = foveal.Run(finished)
+    best = run.history.best
+    evaluation = run.evaluation("validation")
+    assert evaluation is not None
+    assert evaluation.loss == best.validation_loss
+    assert evaluation.accuracy == best.validation_accuracy
+    assert checkpoint.checkpoint_path(run.folder.checkpoints, best.step).exists()
+
+
+def test_the_test_split_is_opened_once_and_that_is_recorded(finished: Path) -> None:
+    events = [event["event"] for event in foveal.Run(finished).folder.events()]
+    assert events.count("test split opened") == 1
+    assert events.index("test split opened") > events.index("trained")
+
+
+def test_training_learns(finished: Path) -> None:
+    evaluation = foveal.Run(finished).evaluation("test")
+    assert evaluation is not None
+    assert evaluation.n == 30
+    assert evaluation.accuracy > 0.6  # a third by chance
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_does_not(
+    few_digits: Path, cache: Path, small: tuple[str, ...], finished: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(99)  # what a user did before must not matter
+    again = foveal.train(few_digits, settings=small, out=tmp_path / "again", cache=cache)
+    other = foveal.train(few_digits, settings=small, out=tmp_path / "other", cache=cache, seed=1)
+    assert bits(again) == bits(foveal.Run(finished))
+    assert bits(other)["logits.weight"] != bits(again)["logits.weight"]
+
+
+def test_the_users_random_numbers_are_left_alone(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    foveal.train(few_digits, settings=[*small, "epochs=1"], out=tmp_path / "run", cache=cache)
+    assert torch.equal(torch.rand(3), expected)
+
+
+class StopAfter:
+    """An augmentation that does nothing but press Ctrl-C at its n-th batch."""
+
+    def __init__(self, batches: int, signal_number: int = signal.SIGINT) -> None:
+        self.left, self.signal_number = batches, signal_number
+
+    def __call__(self, images: np.ndarray, _generator: np.random.Generator) -> np.ndarray:
+        self.left -= 1
+        if self.left == 0:
+            os.kill(os.getpid(), self.signal_number)
+        return images
+
+
+@pytest.mark.parametrize("batches", [1, 5, 7, 14])
+def test_an_interrupted_run_is_taken_up_with_the_same_bits(
+    few_digits: Path, cache: Path, small: tuple[str, ...], finished: Path, tmp_path: Path, batches: int
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(Interrupted, match="foveal resume") as caught:
+        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(batches))
+    assert signal.getsignal(signal.SIGINT) is before
+    assert caught.value.exit_code == 130
+    assert foveal.Run(tmp_path / "run").folder.state == "interrupted"
+    resumed = foveal.resume(tmp_path / "run")
+    assert resumed.folder.state == "trained"
+    assert bits(resumed) == bits(foveal.Run(finished))
+    assert "resumed" in [event["event"] for event in resumed.folder.events()]
+
+
+def test_sigterm_is_told_from_ctrl_c(few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path) -> None:
+    stop = StopAfter(2, signal.SIGTERM)
+    with pytest.raises(Interrupted) as caught:
+        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=stop)
+    assert caught.value.exit_code == 143
+
+
+def test_a_run_without_a_checkpoint_begins_again_from_its_seed(
+    few_digits: Path, cache: Path, small: tuple[str, ...], finished: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(4))
+    for file in (tmp_path / "run" / "checkpoints").iterdir():
+        file.unlink()
+    assert bits(foveal.resume(tmp_path / "run")) == bits(foveal.Run(finished))
+
+
+def test_resuming_a_finished_run_changes_nothing(finished: Path) -> None:
+    before = bits(foveal.Run(finished))
+    assert bits(foveal.resume(finished)) == before
+
+
+def test_resuming_with_other_data_or_threads_is_refused(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(4))
+    environment = json.loads((tmp_path / "run" / "environment.json").read_text())
+    (tmp_path / "run" / "environment.json").write_text(json.dumps({**environment, "threads": 77}))
+    with pytest.raises(RunError, match="the number of threads was 77"):
+        foveal.resume(tmp_path / "run")
+    (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
+    dataset = json.loads((tmp_path / "run" / "dataset.json").read_text())
+    (tmp_path / "run" / "dataset.json").write_text(json.dumps({**dataset, "fingerprint": "0" * 64}))
+    with pytest.raises(RunError, match="fingerprint"):
+        foveal.resume(tmp_path / "run")
+
+
+def test_training_works_beside_the_main_thread(
+    few_digits: Path, cache: Path, small: tuple[str, ...], finished: Path, tmp_path: Path
+) -> None:
+    runs: list[foveal.Run] = []
+    thread = threading.Thread(
+        target=lambda: runs.append(foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache))
+    )
+    thread.start()
+    thread.join()
+    assert bits(runs[0]) == bits(foveal.Run(finished))
+
+
+def test_without_validation_all_train_and_the_last_weights_are_kept(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, validation="none")
+    assert run.folder.dataset["splits"]["train"]["n"] == 120
+    assert run.history.column("validation_loss") == [None] * 3
+    assert run.history.best.epoch == 3
+    assert run.recipe.plateau is None
+    assert run.summary()["validation"] is None
+    with pytest.raises(DataError, match="no validation images"):
+        run.evaluate("validation")
+    run.report()  # of the history alone
+
+
+def test_a_recipe_from_a_run_trains_the_same_again(
+    few_digits: Path, cache: Path, finished: Path, tmp_path: Path
+) -> None:
+    run = foveal.train(few_digits, recipe=finished / "recipe.json", out=tmp_path / "run", cache=cache)
+    assert bits(run) == bits(foveal.Run(finished))
+
+
+class Own(nn.Module):
+    """Somebody's own network."""
+
+    def __init__(self, classes: int = 3) -> None:
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.LazyLinear(classes))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        assert images.is_floating_point()
+        assert images.max() <= 1
+        return self.body(images)
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_a_network_of_ones_own(few_digits: Path, cache: Path, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    settings = ["size=8", "epochs=2", "batch_size=16"]
+    run = foveal.train(few_digits, model=Own(), settings=settings, out=tmp_path / "run", cache=cache)
+    file = next((few_digits / "test" / "3").iterdir())
+    expected = run.predict(file)[0]
+    assert run.evaluate("test").n == 30
+    run.report()
+    with pytest.raises(ModelError, match=r"your own class .*Own"):
+        foveal.Run(run.path).predict(file)
+    again = foveal.Run(run.path, model=Own()).predict(file)[0]
+    assert again == expected
+
+
+@pytest.mark.filterwarnings("ignore:Lazy modules")
+def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(
+    few_digits: Path, cache: Path, tmp_path: Path
+) -> None:
+    with pytest.raises(ModelError, match=r"returns \(2, 7\) for two images; logits of shape \(2, 3\)"):
+        foveal.train(few_digits, model=Own(classes=7), out=tmp_path / "run", cache=cache)
+    with pytest.raises(ModelError, match="your network fails"):
+        foveal.train(few_digits, model=nn.Linear(1, 2), out=tmp_path / "run", cache=cache)
+    with pytest.raises(RecipeError, match="no effect: the network is your own"):
+        foveal.train(few_digits, model=Own(), settings=["dropout=0.1"], out=tmp_path / "run", cache=cache)
+    assert not (tmp_path / "run").exists()
+
+
+def test_class_weights_change_what_is_learned(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    """Nine to one: weighed alike, the rare class is found more often than unweighed."""
+    skewed = tmp_path / "data"
+    for label, n in (("0", 36), ("8", 4)):
+        (skewed / "train" / label).mkdir(parents=True)
+        for file in sorted((few_digits / "train" / label).iterdir())[:n]:
+            (skewed / "train" / label / file.name).write_bytes(file.read_bytes())
+        (skewed / "test" / label).mkdir(parents=True)
+        for file in (few_digits / "test" / label).iterdir():
+            (skewed / "test" / label / file.name).write_bytes(file.read_bytes())
+    found = {}
+    for weights in ("none", "balanced"):
+        settings = [*small, f"class_weights={weights}", "epochs=2", "dropout=0"]
+        run = foveal.train(skewed, settings=settings, out=tmp_path / weights, cache=cache, validation="none")
+        rare = run.evaluate("test").confusion
+        found[weights] = sum(row[1] for row in rare)  # how often class 8 is said
+    assert found["balanced"] > found["none"]
+
+
+def test_things_show_themselves(finished: Path) -> None:
+    run = foveal.Run(finished)
+    assert "evaluated" in repr(run)
+    assert "test accuracy" in run._repr_html_()
+    assert run.history._repr_html_().count("<tr>") == 4
+    assert repr(run.history).count("\n") == 4
+    assert "model-s-02" in (finished / "model" / "README.md").read_text()
