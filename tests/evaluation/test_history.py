@@ -138,6 +138,17 @@ def test_a_worse_validation_loss_without_learning_is_no_overfitting(epochs: Epoc
     assert sentences(history)["overfitting"].endswith("while the training loss did not keep falling.")
 
 
+def test_one_bad_or_good_epoch_decides_nothing(epochs: Epochs) -> None:
+    back_again = curve(epochs, [1, 0.8, 0.5, 0.4, 0.3, 0.2], [1, 0.9, 0.5, 0.6, 0.51, 0.6])
+    assert overfitting(back_again).verdict == "mild"  # the fifth epoch was nearly as good as the third
+    best_is_late = curve(epochs, [1, 0.8, 0.7, 0.4, 0.3], [1, 0.9, 0.5, 0.6, 0.7])
+    assert overfitting(best_is_late).verdict == "none"  # two epochs after the best are too few
+    assert (
+        overfitting(curve(epochs, [*[1, 0.8, 0.7, 0.4, 0.3], 0.2], [1, 0.9, 0.5, 0.6, 0.7, 0.8])).verdict
+        == "overfits"
+    )
+
+
 def test_still_learning(epochs: Epochs) -> None:
     history = curve(epochs, [1, 0.9, 0.8, 0.7, 0.6], [1, 0.9, 0.8, 0.7, 0.6])
     assert sentences(history)["overfitting"] == (

@@ -86,8 +86,8 @@ def test_confusion_matrix_has_every_number(cifar: Evaluation, tmp_path: Path) ->
 
 
 def test_true_classes_are_rows(judge: Judge, tmp_path: Path) -> None:
-    # All images of the first class are predicted as the second: upper right must be dark, lower left pale.
-    plots.confusion_matrix(judge([[0, 9], [0, 9]], ["a", "b"]), tmp_path / "matrix")
+    # All of the first class are predicted as the second: the upper right is dark, the upper left pale.
+    plots.confusion_matrix(judge([[0, 9], [9, 0]], ["a", "b"]), tmp_path / "matrix")
     _, image = written(tmp_path / "matrix")
     width, height = image.size
     right, left = image.getpixel((int(0.9 * width), height // 6)), image.getpixel((width // 3, height // 6))

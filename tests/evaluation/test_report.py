@@ -24,53 +24,14 @@ Curve = Callable[[str, float], RocCurve]
 
 PICTURE = '<svg xmlns="http://www.w3.org/2000/svg"><g id="figure_1"/></svg>'
 PICTURES = {"learning-curves": PICTURE, "confusion-matrix": PICTURE, "roc-curves": PICTURE}
-ALLOWED_TAGS = frozenset(
-    [
-        "html",
-        "head",
-        "meta",
-        "title",
-        "style",
-        "body",
-        "header",
-        "main",
-        "section",
-        "footer",
-        "h1",
-        "h2",
-        "h3",
-        "p",
-        "dl",
-        "dt",
-        "dd",
-        "div",
-        "small",
-        "ul",
-        "li",
-        "figure",
-        "span",
-        "details",
-        "summary",
-        "table",
-        "thead",
-        "tbody",
-        "tfoot",
-        "tr",
-        "th",
-        "td",
-        "code",
-        "pre",
-        "bdi",
-        "svg",
-        "g",
-        "path",
-        "text",
-        "use",
-        "defs",
-        "clippath",
-        "rect",
-    ]
-)
+# fmt: off
+ALLOWED_TAGS = {
+    "html", "head", "meta", "title", "style", "body", "header", "main", "section", "footer", "h1", "h2",
+    "h3", "p", "dl", "dt", "dd", "div", "small", "ul", "li", "figure", "span", "details", "summary",
+    "table", "thead", "tbody", "tfoot", "tr", "th", "td", "code", "pre", "bdi", "svg", "g", "path",
+    "text", "use", "defs", "clippath", "rect",
+}
+# fmt: on
 
 
 class Page(HTMLParser):

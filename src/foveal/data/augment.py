@@ -46,5 +46,7 @@ def shift(images: Images, pixels: int, generator: np.random.Generator) -> Images
 
 
 def _mirrored(positions: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    positions = np.abs(positions)
-    return np.where(positions >= size, 2 * (size - 1) - positions, positions)
+    """Fold positions outside 0 … size-1 back inside, as often as it takes."""
+    period = max(1, 2 * (size - 1))
+    positions = positions % period
+    return np.minimum(positions, period - positions)

@@ -10,6 +10,7 @@ from torch import Tensor
 from foveal.data.augment import Augment
 from foveal.data.dataset import Dataset
 from foveal.data.split import Rows
+from foveal.errors import DataError
 
 # What a stream of random numbers is for: streams of different purposes share no numbers.
 _ORDER, _STEP, _AUGMENT = 0, 1, 2
@@ -51,13 +52,23 @@ def steps_per_epoch(parts: Sequence[Rows], batch_size: int) -> int:
 def training_batches(
     dataset: Dataset, *, batch_size: int, augment: Augment | None, seed: int, epoch: int, position: int = 0
 ) -> Iterator[Batch]:
-    """Yield an epoch's batches, from `position` on."""
+    """Yield an epoch's batches, from `position` on.
+
+    Raises:
+        DataError: a user's augmentation returned something else than images of the same shape.
+    """
     order = epoch_order(dataset.splits.train, batch_size, seed=seed, epoch=epoch)
     for index in range(position, len(order)):
         rows = order[index]
         images = dataset.pack.pixels[rows]
         if augment is not None:
-            images = augment(images, np.random.default_rng([seed, epoch, _AUGMENT, index]))
+            shape = images.shape
+            images = np.asarray(augment(images, np.random.default_rng([seed, epoch, _AUGMENT, index])))
+            if images.shape != shape or images.dtype != np.uint8:
+                raise DataError(
+                    f"the augmentation returned {images.dtype} {images.shape}; "
+                    f"it must return uint8 {shape}, as it was given"
+                )
         yield Batch(
             images=torch.from_numpy(np.ascontiguousarray(images)),
             labels=torch.from_numpy(dataset.labels[rows]),

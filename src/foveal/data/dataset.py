@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from foveal.data.pack import Pack, open_pack, require_images
 from foveal.data.scan import scan
-from foveal.data.split import Rows, Splits, split
+from foveal.data.split import Rows, Splits, check_options, split
 from foveal.errors import DataError
 from foveal.recipe import Image
 
@@ -96,6 +96,7 @@ def open_dataset(
 ) -> Dataset:
     """List a folder, decode it or find its pack, and divide it; see `scan`, `open_pack` and `split`."""
     listing = scan(root)
+    check_options(listing, validation=validation, group=group)
     pack = open_pack(listing, image, cache or default_cache())
     require_images(pack, listing)
     index = {name: number for number, name in enumerate(listing.classes)}

@@ -172,11 +172,11 @@ def _scale_deep(image: Image.Image, decoding: Decoding) -> tuple[Image.Image, in
 
 
 def _flatten(image: Image.Image, background: str) -> Image.Image:
-    """Lay transparent pixels over the background."""
-    if not image.has_transparency_data:
-        return image
-    under = Image.new("RGBA", image.size, ImageColor.getrgb(background)[:3])
-    return Image.alpha_composite(under, image.convert("RGBA"))
+    """Return L or RGB, with transparent pixels laid over the background."""
+    if image.has_transparency_data:
+        under = Image.new("RGBA", image.size, ImageColor.getrgb(background)[:3])
+        image = Image.alpha_composite(under, image.convert("RGBA"))
+    return image.convert("L" if image.mode in ("L", "1") else "RGB")
 
 
 def resize(image: Image.Image, decoding: Decoding) -> Image.Image:

@@ -1,8 +1,9 @@
 """Records -> one memory-mapped file of uint8 pixels, made once and found again by a listing.
 
 A pack is a folder in the cache: `pixels` holds the images back to back (N, S, S, C), `index.json` their
-paths, digests and what was rejected. Its name is a digest of every path, size and modification time and
-of how images become pixels, so a changed, missing or added file simply means another pack.
+paths, digests and what was rejected. Its name is a digest of the data set's place, of every path, size and
+modification time, and of how images become pixels, so a changed, missing or added file simply means
+another pack.
 """
 
 import hashlib
@@ -10,6 +11,8 @@ import json
 import os
 import shutil
 import tempfile
+import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -26,10 +29,12 @@ from foveal.errors import DataError, OutsideError
 from foveal.recipe import Image
 from foveal.run import outside_faults, write_json
 
-FORMAT = 1
+FORMAT = 2
 """Changes whenever the same files would give other pixels or another index."""
 CACHE_LIMIT = 20_000_000_000
 """Bytes that all packs may take together; the least recently used go first."""
+ABANDONED = 7 * 24 * 3600
+"""Seconds after which a pack that is still being built is taken for one whose process was killed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +51,8 @@ class Pack:
     clipped: int
     """Pixels of deep greyscale outside the range; always 0 when the range is this pack's own."""
     decoding: Decoding
+    retry: bool
+    """Whether a file was rejected for what may have been the moment's fault: it could not be read, say."""
 
     @property
     def accepted(self) -> list[int]:
@@ -64,12 +71,16 @@ class Pack:
 def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
     """Return the pack of a listing, decoding its files only if no pack of them is in the cache.
 
+    A pack that is damaged is made anew, and so is one that lacks files which could not be read then.
+
     Raises:
         OutsideError: the cache cannot be written.
     """
     packs = cache / "packs"
     folder = packs / _key(listing, image)
-    if not (folder / "index.json").is_file():
+    pack = _load(folder)
+    if pack is None or pack.retry:
+        del pack  # Windows cannot replace a file that is mapped
         with outside_faults(packs):
             packs.mkdir(parents=True, exist_ok=True)
             building = Path(tempfile.mkdtemp(prefix=".building-", dir=packs))
@@ -80,12 +91,18 @@ def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
         finally:
             shutil.rmtree(building, ignore_errors=True)
         _evict(packs, spare=folder)
-    os.utime(folder)  # "recently used", for eviction
-    return _load(folder)
+        pack = _load(folder)
+        if pack is None:
+            raise OutsideError(f"the pack {folder} was removed or damaged by somebody else; run again")
+    with suppress(OSError):  # a cache that is only read is as good
+        os.utime(folder)  # "recently used", for eviction
+    return pack
 
 
 def _key(listing: Listing, image: Image) -> str:
-    settings = {"format": FORMAT, "image": vars(image)}
+    # The place keeps data sets apart whose files differ in content alone: unpacked from archives, they
+    # often have equal times, and uncompressed images of equal dimensions have equal sizes.
+    settings = {"format": FORMAT, "place": str(listing.root.resolve()), "image": vars(image)}
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     for record in listing.records:
         digest.update(f"{record.path}\0{record.size}\0{record.modified}\n".encode("utf-8", "surrogateescape"))
@@ -108,23 +125,25 @@ def _build(folder: Path, listing: Listing, image: Image) -> None:
     with progress.bar(rows, "decoding", "images") as bar:
         jobs = list(enumerate(paths))
         outcomes = decode_files(listing.root, jobs, decoding=decoding, pixels=file, rows=rows, bar=bar)
-        decoding = _second_pass(listing, outcomes, decoding=decoding, file=file, bar=bar)
+    decoding = _second_pass(listing, outcomes, decoding=decoding, file=file)
     rejected = {row: outcome.error for row, outcome in outcomes.items() if outcome.error is not None}
     accepted = [outcome for outcome in outcomes.values() if outcome.error is None]
     if image.channels == "auto" and accepted and all(outcome.grey for outcome in accepted):
         decoding = _keep_one_channel(file, rows, decoding)
+    _sync(file)  # before the index: after a power cut a pack is whole or is none
     index = {
         "decoding": decoding.to_json(),
         "paths": paths,
         "digests": [outcomes[row].digest for row in range(rows)],
         "errors": {str(row): rejected[row] for row in sorted(rejected)},
         "clipped": sum(outcome.clipped for outcome in accepted),
+        "retry": any(outcome.retry for outcome in outcomes.values()),
     }
     write_json(folder / "index.json", index, indent=None)
 
 
 def _second_pass(
-    listing: Listing, outcomes: dict[int, Outcome], *, decoding: Decoding, file: Path, bar: progress.Bar
+    listing: Listing, outcomes: dict[int, Outcome], *, decoding: Decoding, file: Path
 ) -> Decoding:
     """Decode the deep greyscale files, now that the range of them all is known."""
     ranges = {row: outcome.deep for row, outcome in outcomes.items() if outcome.deep is not None}
@@ -134,7 +153,8 @@ def _second_pass(
     decoding = replace(decoding, deep_range=(low, high))
     jobs = [(row, listing.records[row].path) for row in sorted(ranges)]
     rows = len(listing.records)
-    outcomes.update(decode_files(listing.root, jobs, decoding=decoding, pixels=file, rows=rows, bar=bar))
+    with progress.bar(len(jobs), "scaling deep greyscale", "images") as bar:
+        outcomes.update(decode_files(listing.root, jobs, decoding=decoding, pixels=file, rows=rows, bar=bar))
     return decoding
 
 
@@ -162,45 +182,60 @@ def _keep_one_channel(file: Path, rows: int, decoding: Decoding) -> Decoding:
     return replace(decoding, channels=1)
 
 
+def _sync(file: Path) -> None:
+    """Make sure that the pixels are on the disk; workers wrote them through maps."""
+    with outside_faults(file), file.open("rb+") as stream:
+        os.fsync(stream.fileno())
+
+
 def _publish(building: Path, folder: Path) -> None:
-    """Give a finished pack its name. Another process may have been faster: its pack is as good."""
-    try:
+    """Give a finished pack its name."""
+    with suppress(OSError):
         building.rename(folder)
-    except OSError:
-        if not (folder / "index.json").is_file():
-            raise
+        return
+    pack = _load(folder)
+    if pack is not None and not pack.retry:  # another process was faster: its pack is as good
+        return
+    del pack
+    shutil.rmtree(folder, ignore_errors=True)
+    building.rename(folder)
 
 
-def _load(folder: Path) -> Pack:
+def _load(folder: Path) -> Pack | None:
+    """Map a pack; None if there is none, or no whole one."""
     try:
         index: dict[str, Any] = json.loads(
             (folder / "index.json").read_text(encoding="utf-8", errors="surrogateescape")
         )
         decoding = Decoding.from_json(index["decoding"])
         shape = (len(index["paths"]), decoding.size, decoding.size, decoding.channels)
-        pixels = np.memmap(folder / "pixels", dtype=np.uint8, mode="r", shape=shape)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise OutsideError(f"the pack {folder} is damaged ({error}); remove it and run again") from error
-    return Pack(
-        pixels=pixels,
-        paths=tuple(index["paths"]),
-        digests=tuple(index["digests"]),
-        errors={int(row): error for row, error in index["errors"].items()},
-        clipped=index["clipped"],
-        decoding=decoding,
-    )
+        return Pack(
+            pixels=np.memmap(folder / "pixels", dtype=np.uint8, mode="r", shape=shape),
+            paths=tuple(index["paths"]),
+            digests=tuple(index["digests"]),
+            errors={int(row): error for row, error in index["errors"].items()},
+            clipped=index["clipped"],
+            decoding=decoding,
+            retry=index["retry"],
+        )
+    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+        return None
 
 
 def _evict(packs: Path, *, spare: Path) -> None:
-    """Remove the least recently used packs until the rest fit under the limit."""
-    found = [each for each in packs.iterdir() if (each / "pixels").is_file()]
-    found.sort(key=lambda each: each.stat().st_mtime)
-    total = sum((each / "pixels").stat().st_size for each in found)
-    for each in found:
-        if total <= CACHE_LIMIT:
-            return
-        if each != spare and not each.name.startswith("."):
-            total -= (each / "pixels").stat().st_size
+    """Remove what killed processes left, and the least recently used packs until the rest fit the limit."""
+    found: list[tuple[float, int, Path]] = []
+    for each in packs.iterdir():
+        with suppress(OSError):  # another process is removing it
+            used = each.stat().st_mtime
+            if not each.name.startswith("."):
+                found.append((used, (each / "pixels").stat().st_size, each))
+            elif time.time() - used > ABANDONED:
+                shutil.rmtree(each, ignore_errors=True)
+    total = sum(size for _, size, _ in found)
+    for _, size, each in sorted(found):
+        if total > CACHE_LIMIT and each != spare:
+            total -= size
             shutil.rmtree(each, ignore_errors=True)
 
 
@@ -213,7 +248,8 @@ def require_images(pack: Pack, listing: Listing) -> None:
     readable = {(listing.records[row].folder, listing.records[row].label) for row in pack.accepted}
     for row, record in enumerate(listing.records):
         if (record.folder, record.label) not in readable:
-            folder = listing.root / record.folder / record.label
+            depth = 1 if listing.layout == "flat" else 2
+            folder = listing.root.joinpath(*record.path.split("/")[:depth])
             raise DataError(
                 f"no file of the class folder {folder} can be read as an image; the first, {record.path}: "
                 f"{pack.errors[row]}"

@@ -1,7 +1,8 @@
 """Records -> train, validation and test. Rows of a pack go in, rows come out."""
 
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,24 +49,24 @@ def split(listing: Listing, pack: Pack, *, validation: str | None, group: str | 
             class too small to be divided.
     """
     folders = _folders(listing, pack)
-    chosen = _validation_folder(listing, folders, validation)
-    units = _units(listing, pack, group)
-    labels = np.array([listing.classes.index(record.label) for record in listing.records])
+    chosen, groups = check_options(listing, validation=validation, group=group)
+    if groups is not None:
+        _refuse_torn_groups(folders, chosen, groups)
+    number = {name: label for label, name in enumerate(listing.classes)}
+    labels = [number[record.label] for record in listing.records]
     nothing = np.empty(0, dtype=np.int64)
-    if group is not None:
-        _refuse_torn_groups(listing, folders, units)
 
     def divide(rows: Rows, shares: Sequence[int]) -> list[Rows]:
+        units = _units(rows.tolist(), pack.digests, groups)
         parts = _divide(rows, labels, units, shares, np.random.default_rng(seed))
         _check_parts(listing, labels, rows, parts)
         return parts
 
     if listing.layout == "flat":
-        everything = folders[""]
-        if validation == "none":
-            train, test = divide(everything, (9, 1))
+        train, validating, test = divide(folders[""], (8, 1, 1))
+        if validation == "none":  # the same images test as where some validate
+            train = np.sort(np.concatenate([train, validating]))
             return Splits(train=(train,), validation=nothing, test=test, rule="9 to 1, stratified")
-        train, validating, test = divide(everything, (8, 1, 1))
         return Splits(train=(train,), validation=validating, test=test, rule="8 to 1 to 1, stratified")
     training = [name for name in folders if name.startswith("train") and name != chosen]
     test = folders.get("test", nothing)
@@ -81,17 +82,39 @@ def split(listing: Listing, pack: Pack, *, validation: str | None, group: str | 
     )
 
 
+def check_options(
+    listing: Listing, *, validation: str | None, group: str | None
+) -> tuple[str | None, list[str] | None]:
+    """Refuse options that do not suit a listing, before anything is decoded.
+
+    Returns:
+        The given folder that validates, if one does, and each record's group, if there are groups.
+    """
+    return _validation_folder(listing, validation), _groups(listing, group)
+
+
 def _folders(listing: Listing, pack: Pack) -> dict[str, Rows]:
-    """Return the readable rows of each given folder, training folders in the order of their numbers."""
+    """Return the readable rows of each given folder."""
     rows: dict[str, list[int]] = {}
     for row in pack.accepted:
         rows.setdefault(listing.records[row].folder, []).append(row)
-    order = sorted(rows, key=lambda name: (not name.startswith("train"), len(name), name))
-    return {name: np.array(rows[name], dtype=np.int64) for name in order}
+    return {name: np.array(rows[name], dtype=np.int64) for name in _in_order(rows)}
 
 
-def _validation_folder(listing: Listing, folders: dict[str, Rows], asked: str | None) -> str | None:
+def _in_order(folders: Iterable[str]) -> list[str]:
+    """Sort folders: those that train come first, by number."""
+
+    def place(name: str) -> tuple[bool, int, str]:
+        number = name.removeprefix("train")
+        return not name.startswith("train"), int(number) if number.isdecimal() else 0, name
+
+    return sorted(folders, key=place)
+
+
+def _validation_folder(listing: Listing, asked: str | None) -> str | None:
     """Return the given folder that validates, or None where none does."""
+    folders = _in_order({record.folder for record in listing.records})
+    asked = asked and asked.lower()
     if asked == "test":
         raise DataError(
             "--validation test is refused: choosing by the test split would make its score worthless; "
@@ -121,71 +144,101 @@ def _validation_folder(listing: Listing, folders: dict[str, Rows], asked: str | 
     return candidates[-1] if candidates else None
 
 
-def _units(listing: Listing, pack: Pack, group: str | None) -> list[str]:
-    """Return each row's unit: rows of the same unit never part."""
+def _groups(listing: Listing, group: str | None) -> list[str] | None:
     if group is None:
-        return list(pack.digests)
+        return None
     try:
         pattern = re.compile(group)
     except re.error as error:
         raise DataError(f"--group {group!r} is no regular expression: {error}") from error
-    units = []
+    groups = []
     for record in listing.records:
         match = pattern.search(record.path)
-        if match is None:
+        key = match and match.group(1 if pattern.groups else 0)
+        if key is None:
             raise DataError(f"--group {group!r} matches nothing in the path {printable(record.path)}")
-        units.append(match.group(1 if pattern.groups else 0) or "")
-    return units
+        groups.append(key)
+    return groups
 
 
-def _refuse_torn_groups(listing: Listing, folders: dict[str, Rows], units: list[str]) -> None:
-    seen: dict[str, str] = {}
+def _refuse_torn_groups(folders: dict[str, Rows], chosen: str | None, groups: list[str]) -> None:
+    """Refuse given splits if a group is in two of them."""
+    seen: dict[str, tuple[str, str]] = {}
     for name, rows in folders.items():
-        side = "train" if name.startswith("train") and listing.layout != "numbered" else name
+        split = name if name in (chosen, "test") else "train"
         for row in rows.tolist():
-            other = seen.setdefault(units[row], side)
-            if other != side and "test" in (side, other):
+            other, place = seen.setdefault(groups[row], (split, name))
+            if other != split:
                 raise DataError(
-                    f"the group {printable(units[row])} is in {other} and in {side}; "
-                    f"move its images to one of them"
+                    f"the group {printable(groups[row])} is in {place} and in {name}, which are different "
+                    f"splits; move its images to one of them"
                 )
+
+
+def _units(rows: list[int], digests: Sequence[str], groups: list[str] | None) -> dict[int, int]:
+    """Return each row's unit, named by one of its rows: equal files and rows of one group share a unit."""
+    parent = {row: row for row in rows}
+
+    def root(row: int) -> int:
+        while parent[row] != row:
+            parent[row] = row = parent[parent[row]]
+        return row
+
+    for keys in (digests,) if groups is None else (digests, groups):
+        first: dict[str, int] = {}
+        for row in rows:
+            parent[root(row)] = root(first.setdefault(keys[row], row))
+    return {row: root(row) for row in rows}
 
 
 def _divide(
     rows: Rows,
-    labels: NDArray[np.int64],
-    units: list[str],
+    labels: Sequence[int],
+    units: dict[int, int],
     shares: Sequence[int],
     random: np.random.Generator,
 ) -> list[Rows]:
     """Divide rows by `shares`, alike within each class, whole units at a time.
 
-    Units come in random order, large ones first; each goes where its classes are, relative to what is due,
-    shortest of images. For single images that is an exactly stratified division.
+    Units come in random order, large ones first; each goes where it leaves its classes nearest to what is
+    due. For single images that is Webster's apportionment: no part of a class is off by a whole image. But
+    the last units of a class go to the parts that lack it, so that a small class is everywhere.
     """
-    members: dict[str, list[int]] = {}
+    members: dict[int, list[int]] = {}
     for row in random.permutation(rows).tolist():
         members.setdefault(units[row], []).append(row)
-    classes = int(labels.max()) + 1
-    due = np.outer(np.array(shares) / sum(shares), np.bincount(labels[rows], minlength=classes))
-    due = np.maximum(due, 1e-9)  # classes that are not among these rows
-    have = np.zeros_like(due)
+    largest_first = sorted(members.values(), key=len, reverse=True)
+    contents = [Counter(labels[row] for row in unit) for unit in largest_first]
+    left = Counter(label for content in contents for label in content)  # units that hold a class
+    images = Counter(labels[row] for row in rows.tolist())
+    have = [Counter[int]() for _ in shares]
+
+    def need(part: int, content: Counter[int]) -> tuple[int, float]:
+        due = shares[part] / sum(shares)
+        urgent, missing = 0, 0.0
+        for label, n in content.items():
+            lacking = sum(label not in each for each in have)
+            urgent += label not in have[part] and left[label] <= lacking
+            missing += n * (1 - (have[part][label] + n / 2) / (due * images[label]))
+        return urgent, missing
+
     parts: list[list[int]] = [[] for _ in shares]
-    for unit in sorted(members.values(), key=len, reverse=True):
-        counts = np.bincount(labels[unit], minlength=classes)
-        shortage = ((due - have) / due) @ counts
-        part = int(shortage.argmax())
-        have[part] += counts
+    for unit, content in zip(largest_first, contents, strict=True):
+        part = max(range(len(shares)), key=lambda part: need(part, content))
+        have[part].update(content)
+        left.subtract(content.keys())
         parts[part] += unit
     return [np.array(sorted(part), dtype=np.int64) for part in parts]
 
 
-def _check_parts(listing: Listing, labels: NDArray[np.int64], rows: Rows, parts: list[Rows]) -> None:
+def _check_parts(listing: Listing, labels: Sequence[int], rows: Rows, parts: list[Rows]) -> None:
     """Refuse a division that leaves a class out of a part."""
-    for label, name in enumerate(listing.classes):
-        for part in parts:
-            if not (labels[part] == label).any():
-                n = int((labels[rows] == label).sum())
+    images = Counter(labels[row] for row in rows.tolist())
+    for part in parts:
+        there = {labels[row] for row in part.tolist()}
+        for label, name in enumerate(listing.classes):
+            if label not in there:
+                n = images[label]
                 raise DataError(
                     f"the class {printable(name)} has {n} readable images, too few (or too closely "
                     f"grouped) to be divided into {len(parts)} splits; "

@@ -8,14 +8,17 @@ and a script needs no `if __name__ == "__main__"`, as it would with multiprocess
 import hashlib
 import json
 import os
+import shlex
+import stat
 import subprocess
 import sys
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Event, Timer
 from typing import IO, Any
 
 import numpy as np
@@ -26,6 +29,9 @@ from foveal.progress import Bar
 
 CHUNK = 128
 """Files a job. Large enough that talking costs nothing, small enough that a bar moves."""
+SECONDS = 120.0
+"""What one file may take. A picture of the permitted size can be written so that it takes days."""
+COMMAND = (sys.executable, "-P", "-m", "foveal.data.workers")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +46,8 @@ class Outcome:
     """Lowest and highest value of a deep greyscale image that waits for the data set's range."""
     grey: bool = False
     clipped: int = 0
+    retry: bool = False
+    """Whether it was rejected for what may have been the moment's fault, not the file's content."""
 
 
 def decode_files(
@@ -57,84 +65,121 @@ def decode_files(
 
     Returns:
         The outcome for each row.
+
+    Raises:
+        OutsideError: no worker process can be started.
     """
     header = {"root": str(root), "pixels": str(pixels), "rows": rows, "decoding": decoding.to_json()}
-    queue: SimpleQueue[Sequence[tuple[int, str]]] = SimpleQueue()
-    for start in range(0, len(jobs), CHUNK):
-        queue.put(jobs[start : start + CHUNK])
-    processes = min(_usable_cores(), -(-len(jobs) // CHUNK))
+    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
     outcomes: dict[int, Outcome] = {}
+    workers: list[_Worker] = []
+    idle: SimpleQueue[_Worker] = SimpleQueue()
+    stopping = Event()
 
-    def serve() -> None:
-        worker = _Worker(header)
+    def decode_chunk(chunk: Sequence[tuple[int, str]]) -> dict[int, Outcome]:
         try:
-            while True:
-                try:
-                    chunk = queue.get_nowait()
-                except Empty:
-                    return
-                answers = worker.decode(chunk)
-                if answers is None:  # it died: once more file by file, to know which one killed it
-                    answers = []
-                    for job in chunk:
-                        worker.close()
-                        worker = _Worker(header)
-                        alone = worker.decode([job])
-                        answers += alone or [Outcome(error="the decoder died on this file")]
-                outcomes.update(zip((row for row, _ in chunk), answers, strict=True))
-                bar.advance(len(chunk))
-        finally:
+            worker = idle.get_nowait()
+        except Empty:
+            worker = _Worker(header, stopping)
+            workers.append(worker)
+        answers = worker.decode(chunk)
+        idle.put(worker)
+        return {row: answer for (row, _), answer in zip(chunk, answers, strict=True)}
+
+    try:
+        with ThreadPoolExecutor(max(1, min(_usable_cores(), len(chunks)))) as pool:
+            try:
+                for done in as_completed([pool.submit(decode_chunk, chunk) for chunk in chunks]):
+                    outcomes.update(done.result())
+                    bar.advance(len(done.result()))
+            except BaseException:  # a fault or Ctrl-C: do not wait for what is under way
+                stopping.set()
+                pool.shutdown(wait=False, cancel_futures=True)
+                for worker in workers:
+                    worker.kill()
+                raise
+    finally:
+        for worker in workers:
             worker.close()
-
-    with ThreadPoolExecutor(max(1, processes)) as pool:
-        running = [pool.submit(serve) for _ in range(processes)]
-        try:
-            for each in running:
-                each.result()
-        except BaseException:
-            while not queue.empty():  # an error or Ctrl-C: the other threads find nothing left to do
-                queue.get_nowait()
-            raise
     return outcomes
 
 
 class _Worker:
-    """One worker process and the two pipes to it."""
+    """A worker process, started when needed and again after it died, and the two pipes to it."""
 
-    def __init__(self, header: dict[str, Any]) -> None:
-        command = [sys.executable, "-P", "-m", "foveal.data.workers"]
-        own_group: dict[str, Any] = {"process_group": 0} if os.name == "posix" else {}  # spared by Ctrl-C
-        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="ascii", **own_group
-        )
-        self._say(header)
+    def __init__(self, header: dict[str, Any], stopping: Event) -> None:
+        self._header = header
+        self._stopping = stopping
+        self._process: subprocess.Popen[str] | None = None
 
-    def decode(self, chunk: Sequence[tuple[int, str]]) -> list[Outcome] | None:
-        """Decode files into their rows; None if the process died."""
-        self._say(chunk)
-        assert self._process.stdout is not None
-        answer = self._process.stdout.readline()
-        if not answer.endswith("\n"):
-            return None
-        values = json.loads(answer)
-        if isinstance(values, str):
-            raise OutsideError(values)
-        return [Outcome(**{**each, "deep": tuple(each["deep"]) if each["deep"] else None}) for each in values]
+    def decode(self, chunk: Sequence[tuple[int, str]]) -> list[Outcome]:
+        """Decode files into their rows."""
+        if self._process is None:
+            self._start()
+        answers = self._ask(chunk, SECONDS + len(chunk))
+        if isinstance(answers, list):
+            return [Outcome(**{**each, "deep": each["deep"] and tuple(each["deep"])}) for each in answers]
+        self.close()
+        if len(chunk) > 1:  # one of them is to blame: find out which
+            return [outcome for job in chunk for outcome in self.decode([job])]
+        return [Outcome(error=answers, retry=True)]
 
-    def _say(self, value: object) -> None:
-        assert self._process.stdin is not None
-        with suppress(BrokenPipeError):  # it died; `decode` finds no answer
-            self._process.stdin.write(json.dumps(value) + "\n")
-            self._process.stdin.flush()
+    def kill(self) -> None:
+        """End the process at once."""
+        if (process := self._process) is not None:
+            process.kill()
 
     def close(self) -> None:
-        """Let the process end; it does when its input does."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._process.stdout.close()
-        self._process.wait()
+        """Let the process end, which it does when its input does."""
+        if self._process is not None:
+            with suppress(OSError):
+                _pipe(self._process.stdin).close()
+            self._process.wait()
+            _pipe(self._process.stdout).close()
+            self._process = None
+
+    def _start(self) -> None:
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+                COMMAND,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # C libraries chat there
+                text=True,
+                encoding="ascii",
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                # A group of its own is spared by Ctrl-C: it ends when our pipe does.
+                process_group=0 if os.name == "posix" else None,
+                creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
+            )
+        except OSError as error:
+            raise OutsideError(f"cannot start a process to decode images: {error.strerror}") from error
+        if (answer := self._ask(self._header, SECONDS)) is not None:
+            raise OutsideError(f"no image can be decoded: {answer}; to see why: {shlex.join(COMMAND)}")
+
+    def _ask(self, value: object, seconds: float) -> Any:  # noqa: ANN401 - JSON
+        """Send a line and return the answer, or what happened instead."""
+        if self._stopping.is_set():
+            raise CancelledError
+        assert self._process is not None
+        watch = Timer(seconds, self._process.kill)
+        watch.start()
+        try:
+            with suppress(OSError):  # it died: there will be no answer
+                _pipe(self._process.stdin).write(json.dumps(value) + "\n")
+                _pipe(self._process.stdin).flush()
+            answer = _pipe(self._process.stdout).readline()
+        finally:
+            late = not watch.is_alive()
+            watch.cancel()
+        if answer.endswith("\n"):
+            return json.loads(answer)
+        return f"the decoder took longer than {seconds:.0f} seconds" if late else "the decoder died"
+
+
+def _pipe(end: IO[str] | None) -> IO[str]:
+    assert end is not None
+    return end
 
 
 def _usable_cores() -> int:
@@ -152,18 +197,24 @@ def _work(source: IO[str], sink: IO[str]) -> None:
     shape = (header["rows"], decoding.size, decoding.size, decoding.channels)
     pixels = np.memmap(header["pixels"], dtype=np.uint8, mode="r+", shape=shape)
     root = Path(header["root"])
-    for text in source:
-        answers = [vars(_decode_file(root / path, decoding, pixels, row)) for row, path in json.loads(text)]
-        sink.write(json.dumps(answers) + "\n")
+
+    def answer(value: object) -> None:
+        sink.write(json.dumps(value) + "\n")
         sink.flush()
+
+    answer(None)  # ready
+    for text in source:
+        answer([vars(_decode_file(root / path, decoding, pixels, row)) for row, path in json.loads(text)])
 
 
 def _decode_file(path: Path, decoding: Decoding, pixels: "np.memmap[Any, Any]", row: int) -> Outcome:
     try:
+        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited on forever
+            return Outcome(error="cannot be read: it is no ordinary file", retry=True)
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except OSError as error:
-        return Outcome(error=f"cannot be read: {error.strerror}")
+    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
+        return Outcome(error=f"cannot be read: {getattr(error, 'strerror', error)}", retry=True)
     if len(content) > MAX_BYTES:
         return Outcome(error=f"larger than {MAX_BYTES:,} bytes")
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()

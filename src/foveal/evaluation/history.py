@@ -109,19 +109,14 @@ def overfitting(history: Sequence[EpochRecord]) -> Overfitting:
     at_best = _compare(validated, best)
     assert at_best.training_fell is not None
     assert at_best.validation_rose is not None
-    enough_after = len(validated) - validated.index(best) > LAST
-    if (
-        enough_after
-        and at_best.training_fell >= TRAINING_FELL
-        and at_best.validation_rose[0] >= VALIDATION_ROSE
-    ):
+    # Were the best epoch among the last ones, it would be compared with itself, and neither could hold.
+    if at_best.training_fell >= TRAINING_FELL and at_best.validation_rose[0] >= VALIDATION_ROSE:
         return _compare(validated, best, "overfits")
     lowest = validation_loss(best)
     as_good = next(record for record in validated if _change(validation_loss(record), lowest) <= AS_GOOD)
     since = _compare(validated, as_good, "mild")
     assert since.training_fell is not None
-    enough_after = len(validated) - validated.index(as_good) > LAST
-    return since if enough_after and since.training_fell >= TRAINING_FELL else at_best
+    return since if since.training_fell >= TRAINING_FELL else at_best
 
 
 def _compare(
