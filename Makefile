@@ -6,7 +6,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check format lowest bench clean
+.PHONY: demo test check format lowest clean
 
 demo: .venv/train
 	.venv/bin/foveal demo

@@ -32,11 +32,12 @@ def test_a_cifar_matrix(cifar: Evaluation) -> None:
         "The strongest class is automobile: 90.5 % of its 1,000 images found (95 % interval 88.5 % to 92.2 "
         "%), precision 88.3 %, F1 89.4 %. Its interval overlaps that of ship, truck and frog: the order is "
         "not certain.",
-        "Most confused: cat and dog, with 14.2 % of the 1,882 errors (140 cat taken for dog, 128 the other "
-        "way).",
-        "Next: automobile and truck, with 6.2 % of the 1,882 errors (54 automobile taken for truck, 62 the "
-        "other way).",
-        "Next: bird and deer, with 5.7 % of the 1,882 errors (60 bird taken for deer, 48 the other way).",
+        "Most confused: cat and dog, with 14.2 % of the 1,882 errors (cat taken for dog 140 times, dog for "
+        "cat 128 times).",
+        "Next: automobile and truck, with 6.2 % of the 1,882 errors (automobile taken for truck 54 times, "
+        "truck for automobile 62 times).",
+        "Next: bird and deer, with 5.7 % of the 1,882 errors (bird taken for deer 60 times, deer for bird "
+        "48 times).",
         "2 groups of classes confused among themselves: bird, cat, deer, dog, frog and horse; airplane, "
         "automobile, ship and truck. 82.5 % of the 1,882 errors stay inside a group (49.7 % if spread "
         "evenly); two classes of a group are confused at least 4.0 times as often as one of them with a "
@@ -91,7 +92,7 @@ def test_one_error(judge: Judge) -> None:
         "The weakest class is b: 96.7 % of its 30 images found (95 % interval 83.3 % to 99.4 %), precision "
         "100.0 %, F1 98.3 %. Its interval overlaps that of every other class, so the order is not certain.",
         "The strongest classes are a, c, d and e, level with each other: 100.0 % of their images found.",
-        "Most confused: b and c, with 100.0 % of the 1 error (1 b taken for c, 0 the other way).",
+        "Most confused: b and c, with 100.0 % of the 1 error (b taken for c once, c for b never).",
         "No groups of classes stand out: errors spread evenly look as grouped as these in about 100.0 % of "
         "trials.",
     ]
@@ -108,6 +109,7 @@ def test_tied_pairs_are_named_only_together(judge: Judge) -> None:
     counts[0, 4] = 0  # two share it, and both fit
     pairs = of_kind(judge(counts.tolist()), "confused_pair")
     assert [pair.numbers["classes"] for pair in pairs] == [["c0", "c1"], ["c0", "c2"], ["c0", "c3"]]
+    assert [pair.sentence.split(":")[0] for pair in pairs] == ["Most confused", "Next", "As often"]
 
 
 def test_unbalanced(judge: Judge) -> None:
@@ -135,7 +137,7 @@ def test_all_wrong(judge: Judge) -> None:
     assert sentences[0].startswith("0 of 8 test images were classified correctly: accuracy 0.0 %")
     assert (
         sentences[2]
-        == "Most confused: a and b, with 100.0 % of the 8 errors (4 a taken for b, 4 the other way)."
+        == "Most confused: a and b, with 100.0 % of the 8 errors (a taken for b 4 times, b for a 4 times)."
     )
 
 

@@ -169,7 +169,10 @@ def test_mild_from_the_best_epoch_itself(epochs: Epochs) -> None:
 @pytest.mark.parametrize("n", [1, 2, 3])
 def test_too_few_epochs(notebook: list[EpochRecord], n: int) -> None:
     said = sentences(notebook[:n])
-    assert said["overfitting"] == f"Whether it overfits cannot be told from {n} epoch{'s' if n > 1 else ''}."
+    assert (
+        said["overfitting"]
+        == f"Whether it overfits cannot be told from {n} validated epoch{'s' if n > 1 else ''}."
+    )
     if n == 1:
         assert said["best_epoch"] == "The only epoch reached validation loss 1.3683, accuracy 50.59 %."
 
@@ -193,6 +196,7 @@ def test_some_epochs_not_validated(epochs: Epochs) -> None:
     assert best is not None
     assert best.epoch == 4
     assert overfitting(history).verdict == "too few epochs"
+    assert sentences(history)["overfitting"].endswith("cannot be told from 2 validated epochs.")
 
 
 def test_losses_of_exactly_zero(epochs: Epochs) -> None:

@@ -33,7 +33,7 @@ def names(k: int) -> list[str]:
     return [f"c{i}" for i in range(k)]
 
 
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=100)
 @given(cases)
 def test_equals_scikit_learn(case: tuple[list[list[int]], list[int]]) -> None:
     logits, labels = np.array(case[0]) * 0.7, np.array(case[1])

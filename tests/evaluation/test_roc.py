@@ -52,6 +52,12 @@ def test_thinning_drops_no_corner() -> None:
         assert sk.auc(curve.fpr, curve.tpr) == pytest.approx(curve.auc, rel=1e-12)
 
 
+def test_an_area_below_one_is_never_shown_as_one() -> None:
+    assert [roc.shown(area) for area in (None, 0.5, 0.99994, 0.99996, 1.0)] == [
+        "–", "0.5000", "0.9999", "> 0.9999", "1.0000"
+    ]  # fmt: skip
+
+
 def test_a_class_without_images_has_no_curve() -> None:
     curves = roc.roc_curves([[0.9, 0.1, 0], [0.2, 0.8, 0]], [0, 1], ["a", "b", "c"])
     assert [curve.name for curve in curves] == ["a", "b"]

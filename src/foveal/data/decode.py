@@ -4,7 +4,9 @@ Packing, prediction and serving all decode here, so a model sees elsewhere what 
 """
 
 import io
+import struct
 import warnings
+import zlib
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -125,6 +127,7 @@ def _decode(content: bytes, decoding: Decoding) -> Decoded:
             raise DecodeError(f"{file.width} × {file.height} pixels; at most {MAX_PIXELS:,} are read")
         file.load()  # the first frame
         if file.format == "PNG":
+            _check_png(content)
             _scale_transparency(file, depth=content[24])
         image = _upright(file)
     clipped = 0
@@ -133,6 +136,19 @@ def _decode(content: bytes, decoding: Decoding) -> Decoded:
     image = _flatten(image, decoding.background).convert("L" if decoding.channels == 1 else "RGB")
     pixels = np.asarray(resize(image, decoding)).reshape(decoding.size, decoding.size, decoding.channels)
     return Decoded(pixels=pixels, grey=bool((pixels == pixels[:, :, :1]).all()), clipped=clipped)
+
+
+def _check_png(content: bytes) -> None:
+    """Compare the checksums of a PNG's pixels, which Pillow skips."""
+    at, name = 8, b""
+    while at + 12 <= len(content) and name != b"IEND":
+        size, name = struct.unpack_from(">I4s", content, at)
+        end = at + 8 + size
+        if name == b"IDAT":
+            checksum = zlib.crc32(memoryview(content)[at + 4 : end])
+            if checksum.to_bytes(4, "big") != content[end : end + 4]:
+                raise DecodeError("damaged: its checksum does not match")
+        at = end + 4
 
 
 def _scale_transparency(file: Image.Image, *, depth: int) -> None:

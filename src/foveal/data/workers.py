@@ -25,12 +25,14 @@ import numpy as np
 
 from foveal.data.decode import MAX_BYTES, DecodeError, Decoding, DeepImageError, decode
 from foveal.errors import OutsideError
-from foveal.progress import Bar
+from foveal.progress import Bar, printable
 
 CHUNK = 128
 """Files a job. Large enough that talking costs nothing, small enough that a bar moves."""
 SECONDS = 120.0
 """What one file may take. A picture of the permitted size can be written so that it takes days."""
+START_SECONDS = 120.0
+"""What the start of a worker may take."""
 COMMAND = (sys.executable, "-P", "-m", "foveal.data.workers")
 
 
@@ -154,7 +156,7 @@ class _Worker:
             )
         except OSError as error:
             raise OutsideError(f"cannot start a process to decode images: {error.strerror}") from error
-        if (answer := self._ask(self._header, SECONDS)) is not None:
+        if (answer := self._ask(self._header, START_SECONDS)) is not None:
             raise OutsideError(f"no image can be decoded: {answer}; to see why: {shlex.join(COMMAND)}")
 
     def _ask(self, value: object, seconds: float) -> Any:  # noqa: ANN401 - JSON
@@ -173,7 +175,10 @@ class _Worker:
             late = not watch.is_alive()
             watch.cancel()
         if answer.endswith("\n"):
-            return json.loads(answer)
+            try:
+                return json.loads(answer)
+            except ValueError:
+                return f"the decoder said {printable(answer)}"
         return f"the decoder took longer than {seconds:.0f} seconds" if late else "the decoder died"
 
 

@@ -164,7 +164,7 @@ def _confused_pairs(e: Evaluation) -> list[Finding]:
         )
         numbers: dict[str, Any] = {"errors": e.errors, "most": most, "tied": tied}
         return [Finding(kind="confused_pairs", sentence=sentence, numbers=numbers)]
-    findings = []
+    findings, before = [], 0
     for place, (i, j) in enumerate(ranked[:SHOWN_PAIRS], start=1):
         errors = int(both[i, j])
         unshown = int((both == errors).sum()) - sum(
@@ -173,10 +173,12 @@ def _confused_pairs(e: Evaluation) -> list[Finding]:
         if errors == 0 or unshown > 0:
             break  # the place would be shared with pairs that are not shown
         a, b = e.classes[i].name, e.classes[j].name
+        rank = "Most confused" if place == 1 else "As often" if errors == before else "Next"
+        before = errors
         sentence = (
-            f"{'Most confused' if place == 1 else 'Next'}: {_name(a)} and {_name(b)}, with "
-            f"{percent(errors / e.errors, e.errors)} of the {count(e.errors, 'error')} ({counts[i, j]:,} "
-            f"{_name(a)} taken for {_name(b)}, {counts[j, i]:,} the other way)."
+            f"{rank}: {_name(a)} and {_name(b)}, with {percent(errors / e.errors, e.errors)} of the "
+            f"{count(e.errors, 'error')} ({_name(a)} taken for {_name(b)} {_times(counts[i, j])}, "
+            f"{_name(b)} for {_name(a)} {_times(counts[j, i])})."
         )
         numbers = {
             "place": place,
@@ -239,6 +241,10 @@ def _why_no_groups(division: Groups) -> str:
 def count(n: int, noun: str) -> str:
     """Write a number of things."""
     return f"{n:,} {noun}{'' if n == 1 else 's'}"
+
+
+def _times(n: int) -> str:
+    return {0: "never", 1: "once", 2: "twice"}.get(int(n), f"{n:,} times")
 
 
 def _name(name: str) -> str:

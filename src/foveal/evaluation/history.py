@@ -236,7 +236,8 @@ def _overfitting(history: Sequence[EpochRecord]) -> Finding:
         case "not validated":
             sentence = "Whether it overfits cannot be told, as nothing was validated."
         case "too few epochs":
-            sentence = f"Whether it overfits cannot be told from {count(len(history), 'epoch')}."
+            seen = count(len(_validated(history)), "validated epoch")
+            sentence = f"Whether it overfits cannot be told from {seen}."
         case "overfits":
             sentence = (
                 f"It overfits from epoch {from_epoch} on: {in_each} the training loss was at least "

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foveal.errors import DataError, ModelError, RunError
+from foveal.evaluation import roc
 from foveal.evaluation.intervals import wilson
-from foveal.evaluation.roc import roc_auc
 from foveal.progress import printable, table
 
 Floats = NDArray[np.float64]
@@ -134,10 +134,7 @@ class Evaluation:
         def row(name: str, n: int, *values: float | None) -> list[str]:
             return [printable(name, 40), f"{n:,}", *(percent(value, n) for value in values)]
 
-        rows = [
-            [*row(c.name, c.n, c.precision, c.recall, c.f1), "–" if c.roc_auc is None else f"{c.roc_auc:.4f}"]
-            for c in self.classes
-        ]
+        rows = [[*row(c.name, c.n, c.precision, c.recall, c.f1), roc.shown(c.roc_auc)] for c in self.classes]
         for name, mean in (("macro average", self.macro), ("weighted average", self.weighted)):
             rows.append([*row(name, self.n, mean.precision, mean.recall, mean.f1), ""])
         return rows
@@ -213,7 +210,7 @@ def evaluate(logits: ArrayLike, labels: ArrayLike, class_names: Sequence[str], *
             recall=_ratio(hits[k], n_true[k]),
             recall_interval=wilson(int(hits[k]), int(n_true[k])) if n_true[k] else None,
             f1=_ratio(2 * hits[k], n_true[k] + n_predicted[k]),
-            roc_auc=roc_auc(y == k, probabilities[:, k]),
+            roc_auc=roc.roc_auc(y == k, probabilities[:, k]),
         )
         for k, name in enumerate(class_names)
     )

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from foveal.errors import MissingExtraError
 from foveal.evaluation.history import best_epoch, learning_rate_cuts
 from foveal.evaluation.metrics import Evaluation
-from foveal.evaluation.roc import RocCurve
+from foveal.evaluation.roc import RocCurve, shown
 from foveal.progress import printable
 from foveal.run import EpochRecord, write_bytes
 
@@ -215,7 +215,7 @@ def roc_curves(curves: Sequence[RocCurve], stem: Path) -> str:
                     linewidth=1.4,
                     zorder=4 - place / len(named),  # the worst on top
                     # The number comes first: a label that begins with "_" would be left out of the legend.
-                    label=f"{curve.auc:.4f}  {printable(curve.name, 20)}",
+                    label=f"{shown(curve.auc)}  {printable(curve.name, 20)}",
                 )
             axes.set_xlabel("false-positive rate")
             axes.grid()

@@ -21,7 +21,7 @@ from foveal.evaluation.history import (
     rate,
 )
 from foveal.evaluation.metrics import BALANCED_RATIO, DEFINITIONS, Evaluation, percent
-from foveal.evaluation.roc import RocCurve
+from foveal.evaluation.roc import RocCurve, shown
 from foveal.progress import printable
 from foveal.run import EpochRecord, RunFolder, outside_faults, write_bytes, write_json
 
@@ -216,6 +216,7 @@ def render(report: Report, pictures: Mapping[str, str]) -> str:
     environment.filters["percent"] = percent
     environment.filters["cut"] = printable
     environment.filters["rate"] = rate
+    environment.filters["area"] = shown
     template = environment.from_string(
         (files(__package__) / "templates" / "report.html.j2").read_text("utf-8")
     )

@@ -67,6 +67,13 @@ def roc_auc(positive: ArrayLike, scores: ArrayLike) -> float | None:
     return int((np.diff(fp) * (tp[1:] + tp[:-1])).sum()) / (2 * pairs)
 
 
+def shown(auc: float | None) -> str:
+    """Write an area with four decimals; – for None. What is below 1 is never written as 1."""
+    if auc is None:
+        return "–"
+    return "> 0.9999" if 0.99995 <= auc < 1 else f"{auc:.4f}"
+
+
 def _roc_counts(positive: ArrayLike, scores: ArrayLike) -> tuple[Ints, Ints, Floats]:
     """Count true and false positives at each distinct threshold, beginning with none at infinity."""
     is_positive, s = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)

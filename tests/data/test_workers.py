@@ -1,0 +1,284 @@
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+from foveal.data import workers
+from foveal.data.decode import Decoding, decode, encode_png
+from foveal.data.workers import Outcome, decode_files
+from foveal.errors import OutsideError
+
+Pixels = NDArray[np.uint8]
+DECODING = Decoding(size=8, channels=3, fit="stretch", background="black")
+
+
+class Count:
+    """A bar that only counts."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def advance(self, n: int = 1) -> None:
+        self.n += n
+
+    def show(self, **figures: str) -> None:
+        raise AssertionError
+
+
+def image(seed: int) -> Pixels:
+    return np.random.default_rng(seed).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+
+
+def run(
+    root: Path, names: list[str], *, rows: list[int] | None = None, decoding: Decoding = DECODING
+) -> tuple[dict[int, Outcome], Pixels]:
+    """Decode files into rows 0, 1, …, or those given; return what became of them and the pixels."""
+    file = root / ".pixels"
+    rows = rows or list(range(len(names)))
+    shape = (max(rows, default=0) + 1, decoding.size, decoding.size, decoding.channels)
+    np.full(shape, 77, dtype=np.uint8).tofile(file)
+    bar = Count()
+    outcomes = decode_files(
+        root, list(zip(rows, names, strict=True)), decoding=decoding, pixels=file, rows=shape[0], bar=bar
+    )
+    assert bar.n == len(names)
+    return outcomes, np.fromfile(file, dtype=np.uint8).reshape(shape)
+
+
+@pytest.fixture
+def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Replace what workers run: the real worker, but `decode` does `what` on files that hold b"poison"."""
+
+    def install(what: str) -> None:
+        script = tmp_path / "stub.py"
+        script.write_text(
+            "import os, signal, sys, time\n"
+            "from foveal.data import workers\n"
+            "real = workers.decode\n"
+            "def decode(content, decoding):\n"
+            "    if content == b'poison':\n"
+            f"        {what}\n"
+            "    return real(content, decoding)\n"
+            "workers.decode = decode\n"
+            "workers._work(sys.stdin, sys.stdout)\n"
+        )
+        monkeypatch.setattr(workers, "COMMAND", (sys.executable, str(script)))
+
+    return install
+
+
+def test_the_same_as_decoding_here(tmp_path: Path) -> None:
+    images = [image(seed) for seed in range(300)]  # three chunks
+    names = [f"{seed}.png" for seed in range(300)]
+    for name, each in zip(names, images, strict=True):
+        (tmp_path / name).write_bytes(encode_png(each))
+    Image.fromarray(np.arange(600, dtype=np.uint8).reshape(10, 20, 3)).save(tmp_path / "7.png", "JPEG")
+    images[7] = decode((tmp_path / "7.png").read_bytes(), DECODING).pixels
+
+    outcomes, pixels = run(tmp_path, names)
+    assert sorted(outcomes) == list(range(300))
+    assert np.array_equal(pixels, np.stack(images))
+    assert all(outcome.error is None for outcome in outcomes.values())
+    assert len({outcome.digest for outcome in outcomes.values()}) == 300
+
+
+def test_rows_go_where_they_are_asked_to(tmp_path: Path) -> None:
+    for seed in range(3):
+        (tmp_path / f"{seed}.png").write_bytes(encode_png(image(seed)))
+
+    outcomes, pixels = run(tmp_path, ["0.png", "1.png", "2.png"], rows=[4, 1, 6])
+    assert sorted(outcomes) == [1, 4, 6]
+    assert np.array_equal(pixels[[4, 1, 6]], [image(0), image(1), image(2)])
+    assert (pixels[[0, 2, 3, 5]] == 77).all()
+
+
+def test_what_is_known_of_each_file(tmp_path: Path) -> None:
+    (tmp_path / "colour").write_bytes(encode_png(image(0)))
+    (tmp_path / "same").write_bytes(encode_png(image(0)))
+    (tmp_path / "grey").write_bytes(encode_png(image(0)[:, :, 0]))
+    (tmp_path / "text.png").write_text("no image")
+    (tmp_path / "empty.png").touch()
+    Image.fromarray(np.array([[7, 900], [30, 8]], dtype=np.uint16)).save(tmp_path / "deep", "PNG")
+
+    names = ["colour", "same", "grey", "text.png", "empty.png", "deep"]
+    outcomes, pixels = run(tmp_path, names)
+    found = dict(zip(names, outcomes.values(), strict=True))
+    assert found["colour"].digest == found["same"].digest != found["grey"].digest
+    assert (found["colour"].grey, found["grey"].grey) == (False, True)
+    assert found["deep"].deep == (7.0, 900.0)
+    assert found["deep"].error is None
+    assert found["text.png"].error == "no image in a known format: JPEG, PNG, BMP, GIF, WEBP, TIFF"
+    assert found["empty.png"].error == "the file is empty"
+    assert found["text.png"].digest
+    assert not any(outcome.retry for outcome in outcomes.values())
+    assert (pixels[3:] == 77).all()
+
+    ranged = Decoding(size=8, channels=3, fit="stretch", background="black", deep_range=(8.0, 100.0))
+    outcomes, _ = run(tmp_path, ["deep"], decoding=ranged)
+    assert outcomes[0].clipped == 2
+    assert outcomes[0].grey
+
+
+def test_nothing_to_do(tmp_path: Path) -> None:
+    outcomes, _ = run(tmp_path, [])
+    assert outcomes == {}
+
+
+def test_files_that_cannot_be_read_are_named_and_may_be_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "whole").write_bytes(encode_png(image(0)))
+    names = ["vanished", "folder", "whole", "no\0name"]
+
+    outcomes, _ = run(tmp_path, names)
+    assert [(outcome.error, outcome.retry) for outcome in outcomes.values()] == [
+        ("cannot be read: No such file or directory", True),
+        ("cannot be read: it is no ordinary file", True),
+        (None, False),
+        ("cannot be read: embedded null byte", True),
+    ]
+    assert outcomes[0].digest == ""
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may read everything")
+def test_a_file_without_the_right_to_read(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(encode_png(image(0)))
+    (tmp_path / "secret").chmod(0)
+    assert run(tmp_path, ["secret"])[0][0].error == "cannot be read: Permission denied"
+
+
+def test_a_file_that_is_refused_by_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As above, for tests run as root."""
+    (tmp_path / "secret").write_bytes(encode_png(image(0)))
+
+    def refuse(path: Path, mode: str) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    outcome = workers._decode_file(tmp_path / "secret", DECODING, np.zeros((1, 8, 8, 3), np.uint8), 0)
+    assert outcome == Outcome(error="cannot be read: Permission denied", retry=True)
+
+
+def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(workers.MAX_BYTES + 1)
+    outcomes, _ = run(tmp_path, ["huge"])
+    assert outcomes[0].error == "larger than 100,000,000 bytes"
+    assert not outcomes[0].retry
+
+
+@pytest.mark.skipif(os.name != "posix", reason="no pipes with names elsewhere")
+def test_a_pipe_is_not_waited_on(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    (tmp_path / "link.png").symlink_to("pipe.png")
+    outcomes, _ = run(tmp_path, ["pipe.png", "link.png"])
+    assert {outcome.error for outcome in outcomes.values()} == {"cannot be read: it is no ordinary file"}
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="file names are bytes on Linux alone")
+def test_names_that_are_no_text(tmp_path: Path) -> None:
+    names = [
+        os.fsdecode(name) for name in (b"\xff\xfe.png", b"line\nbreak.png", "日本.png".encode(), b'"quote\\')
+    ]
+    for seed, name in enumerate(names):
+        (tmp_path / name).write_bytes(encode_png(image(seed)))
+
+    outcomes, pixels = run(tmp_path, names)
+    assert [outcome.error for outcome in outcomes.values()] == [None] * 4
+    assert np.array_equal(pixels, [image(seed) for seed in range(4)])
+
+
+@pytest.mark.parametrize("end", ["os._exit(1)", "os.kill(os.getpid(), signal.SIGSEGV)"])
+def test_a_file_that_kills_its_decoder_takes_no_other_along(
+    tmp_path: Path, stub: Callable[[str], None], end: str
+) -> None:
+    stub(end)
+    names = [f"{seed}.png" for seed in range(12)]
+    for seed, name in enumerate(names):
+        (tmp_path / name).write_bytes(b"poison" if seed in (3, 4, 11) else encode_png(image(seed)))
+
+    outcomes, pixels = run(tmp_path, names)
+    dead = Outcome(error="the decoder died", retry=True)
+    assert [row for row, outcome in sorted(outcomes.items()) if outcome == dead] == [3, 4, 11]
+    for row in set(range(12)) - {3, 4, 11}:
+        assert outcomes[row].error is None
+        assert np.array_equal(pixels[row], image(row))
+
+
+def test_a_file_that_is_never_done_is_given_up(
+    tmp_path: Path, stub: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub("time.sleep(600)")
+    (tmp_path / "bad").write_bytes(b"poison")
+    monkeypatch.setattr(workers, "SECONDS", 0.0)
+
+    outcomes, _ = run(tmp_path, ["bad"])
+    assert outcomes[0] == Outcome(error="the decoder took longer than 1 seconds", retry=True)
+
+
+def test_workers_that_do_not_start_are_an_outside_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not a fault of the files: they must not be called unreadable."""
+    (tmp_path / "0.png").write_bytes(encode_png(image(0)))
+    monkeypatch.setattr(workers, "COMMAND", (sys.executable, "-c", "raise SystemExit(1)"))
+    with pytest.raises(
+        OutsideError, match=r"no image can be decoded: the decoder died; to see why: .*SystemExit"
+    ):
+        run(tmp_path, ["0.png"])
+
+    monkeypatch.setattr(workers, "COMMAND", (str(tmp_path / "no-python"),))
+    with pytest.raises(OutsideError, match="cannot start a process to decode images: No such file"):
+        run(tmp_path, ["0.png"])
+
+
+def test_workers_find_the_package_wherever_it_was_imported_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A script may have found Foveal by changing `sys.path`; its workers are told."""
+    (tmp_path / "0.png").write_bytes(encode_png(image(0)))
+    monkeypatch.setattr(sys, "path", ["", "/of/the/script", *sys.path])
+    answer = "import os; print(os.environ['PYTHONPATH'])"
+    monkeypatch.setattr(workers, "COMMAND", (sys.executable, "-I", "-c", answer))
+    with pytest.raises(OutsideError, match=f"the decoder said /of/the/script{os.pathsep}"):
+        run(tmp_path, ["0.png"])
+
+
+def test_the_working_folder_hides_no_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "0.png").write_bytes(encode_png(image(0)))
+    for name in ("json.py", "numpy.py", "foveal.py"):
+        (tmp_path / name).write_text("raise SystemExit(1)")
+    monkeypatch.chdir(tmp_path)
+    assert run(tmp_path, ["0.png"])[0][0].error is None
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_ctrl_c_waits_for_nothing(tmp_path: Path, stub: Callable[[str], None]) -> None:
+    stub("open(sys.argv[0] + '.busy', 'a').close() or time.sleep(600)")
+    (tmp_path / "bad").write_bytes(b"poison")
+    busy = tmp_path / "stub.py.busy"
+
+    def interrupt() -> None:
+        for _ in range(1000):
+            if busy.exists():
+                break
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = Thread(target=interrupt)
+    thread.start()
+    began = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path, ["bad"] * 300)
+    thread.join()
+    assert time.monotonic() - began < 30
+    assert busy.exists()
