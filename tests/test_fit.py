@@ -27,11 +27,15 @@ def bits(run: foveal.Run) -> dict[str, bytes]:
 def test_a_run_holds_what_it_promises(finished: Path) -> None:
     run = foveal.Run(finished)
     assert run.folder.state == "evaluated"
-    assert sorted(each.name for each in finished.iterdir()) == sorted(
-        ["recipe.json", "dataset.json", "environment.json", "history.jsonl", "events.jsonl", "checkpoints"]
-        + ["predictions", "evaluation.json", "plots", "report.html", "model"]
-    )
-    assert {each.name for each in (finished / "model").iterdir()} == {"model.safetensors", "config.json", "README.md"}
+    assert {each.name for each in finished.iterdir()} == {
+        *("recipe.json", "dataset.json", "environment.json", "history.jsonl", "events.jsonl", "checkpoints"),
+        *("predictions", "evaluation.json", "plots", "report.html", "model"),
+    }
+    assert {each.name for each in (finished / "model").iterdir()} == {
+        "model.safetensors",
+        "config.json",
+        "README.md",
+    }
     assert {each.name for each in (finished / "predictions").iterdir()} == {
         f"{split}.{kind}" for split in ("validation", "test") for kind in ("csv", "safetensors")
     }
@@ -104,7 +108,9 @@ def test_an_interrupted_run_is_taken_up_with_the_same_bits(
 ) -> None:
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted, match="foveal resume") as caught:
-        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(batches))
+        foveal.train(
+            few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(batches)
+        )
     assert signal.getsignal(signal.SIGINT) is before
     assert caught.value.exit_code == 130
     assert foveal.Run(tmp_path / "run").folder.state == "interrupted"
@@ -114,7 +120,9 @@ def test_an_interrupted_run_is_taken_up_with_the_same_bits(
     assert "resumed" in [event["event"] for event in resumed.folder.events()]
 
 
-def test_sigterm_is_told_from_ctrl_c(few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path) -> None:
+def test_sigterm_is_told_from_ctrl_c(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
     stop = StopAfter(2, signal.SIGTERM)
     with pytest.raises(Interrupted) as caught:
         foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=stop)
@@ -157,7 +165,9 @@ def test_training_works_beside_the_main_thread(
 ) -> None:
     runs: list[foveal.Run] = []
     thread = threading.Thread(
-        target=lambda: runs.append(foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache))
+        target=lambda: runs.append(
+            foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache)
+        )
     )
     thread.start()
     thread.join()

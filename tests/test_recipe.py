@@ -63,7 +63,8 @@ def test_json_reads_back_equal(name: str, tmp_path: Path) -> None:
 def test_toml_is_read_and_defaults_fill_it(tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text(
-        'name = "mine"\nepochs = 3\n[model]\nname = "model-s"\nwidths = [8]\n[optimizer]\nname = "adam"\nbeta_1 = 0.8\n'
+        'name = "mine"\nepochs = 3\n[model]\nname = "model-s"\nwidths = [8]\n'
+        '[optimizer]\nname = "adam"\nbeta_1 = 0.8\n'
     )
     recipe = load(file)
     assert (recipe.name, recipe.epochs, recipe.model) == ("mine", 3, recipes.ModelS(widths=(8,)))
@@ -85,7 +86,10 @@ def test_toml_is_read_and_defaults_fill_it(tmp_path: Path) -> None:
         ({"image": {"fit": "squash"}}, "image.fit is 'squash'; it must be stretch or crop or pad"),
         ({"image": 3}, "image is 3; it must be a table"),
         ({"plateau": {"factor": 2}}, "plateau.factor is 2.0"),
-        ({"image": {"size": 8}, "model": {"name": "model-s", "widths": [1, 1, 1, 1]}}, "too small for 4 poolings"),
+        (
+            {"image": {"size": 8}, "model": {"name": "model-s", "widths": [1, 1, 1, 1]}},
+            "too small for 4 poolings",
+        ),
     ],
 )
 def test_what_does_not_fit_is_named(edit: dict, complaint: str) -> None:
@@ -175,7 +179,12 @@ def test_the_recipes_network_has_no_settings_beside_an_own_one() -> None:
         with_own_network(load("model-s-02"), ["model.dropout"], object())
 
 
-@given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats() | st.text(), lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner)))
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    )
+)
 def test_any_json_is_a_recipe_or_refused(value: object) -> None:
     with pytest.raises(RecipeError):
         Recipe.from_json(value)

@@ -34,7 +34,7 @@ def test_a_new_run_is_whole_and_nothing_is_left_beside_it(folder: RunFolder) -> 
     assert folder.recipe == {"a": 1}
     assert folder.dataset == {"b": "é\udcff"}  # a file name that is no UTF-8 survives
     assert folder.history() == []
-    assert os.listdir(folder.path.parent) == ["run"]
+    assert list(folder.path.parent.iterdir()) == [folder.path]
 
 
 def test_an_existing_folder_is_refused_and_left_alone(folder: RunFolder) -> None:
@@ -92,7 +92,9 @@ def test_nan_is_not_written(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_failed_write_leaves_the_old_content(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str) -> None:
+def test_a_failed_write_leaves_the_old_content(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+) -> None:
     path = tmp_path / "file"
     runs.write_bytes(path, b"old")
 

@@ -8,6 +8,7 @@
     │   ├── ModelError             model folders and networks
     │   └── MissingExtraError      a package that an extra would install
     ├── OutsideError               a fault from outside: disk, memory, network (exit code 3)
+    ├── DivergenceError            a loss is no longer a number (exit code 3)
     └── Interrupted                Ctrl-C or SIGTERM, everything saved (exit code 130 or 143)
 
 Every message says what is wrong, where, and what to do next. Anything that is not a `FovealError` is a
@@ -52,6 +53,12 @@ class MissingExtraError(UserError):
 
 class OutsideError(FovealError):
     """The disk, the memory or the network failed; what was saved before is whole."""
+
+    exit_code = 3
+
+
+class DivergenceError(FovealError):
+    """A loss became infinite or no number; the checkpoints from before are whole."""
 
     exit_code = 3
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -18,7 +19,7 @@ from foveal.data.augment import Augment
 from foveal.data.batches import steps_per_epoch, training_batches
 from foveal.data.dataset import Dataset, open_dataset
 from foveal.deployment.bundle import Bundle
-from foveal.errors import Interrupted, RecipeError, RunError
+from foveal.errors import DivergenceError, Interrupted, RecipeError, RunError
 from foveal.evaluation.metrics import cross_entropy
 from foveal.evaluation.predict import logits
 from foveal.models import registry
@@ -66,7 +67,8 @@ def train(
 
     Raises:
         UserError: the data, the recipe or a setting is refused; no run was begun.
-        OutsideError: the disk failed, or the loss is no longer a number.
+        OutsideError: the disk failed.
+        DivergenceError: a loss is no longer a number.
         Interrupted: Ctrl-C or SIGTERM; everything is saved and `resume` goes on.
     """
     if seed < 0:
@@ -125,7 +127,6 @@ def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment:
     folder, state = session.folder, session.state
     augment = augment or augmentations.from_recipe(recipe.augmentation)
     steps = steps_per_epoch(dataset.splits.train, recipe.batch_size)
-    validating = dataset.splits.validation
     began = time.perf_counter()
     folder.event("training", epoch=session.epoch, step=session.step)
     _announce(session, recipe, dataset, steps)
@@ -151,11 +152,7 @@ def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment:
                     if interruption.signal_number is not None:
                         _stop(session, interruption)
 
-            loss = accuracy = None
-            if len(validating):
-                found = logits(state.network, dataset.pack.pixels, validating)
-                loss = cross_entropy(found, dataset.labels[validating])
-                accuracy = float((found.argmax(axis=1) == dataset.labels[validating]).mean())
+            loss, accuracy = _validate(session, dataset)
             record = EpochRecord(
                 epoch=session.epoch,
                 step=session.step,
@@ -193,9 +190,23 @@ def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment:
         seconds=round(time.perf_counter() - began, 3),
     )
     run = Run(folder.path, dataset=dataset, bundle=bundle)
-    if len(validating):
+    if len(dataset.splits.validation):
         run.evaluate("validation")
     return run
+
+
+def _validate(session: Session, dataset: Dataset) -> tuple[float | None, float | None]:
+    """Return loss and accuracy on the validation split; None where nothing validates."""
+    rows = dataset.splits.validation
+    if len(rows) == 0:
+        return None, None
+    found, labels = logits(session.state.network, dataset.pack.pixels, rows), dataset.labels[rows]
+    if not np.isfinite(found).all():
+        raise DivergenceError(
+            f"the network's outputs are no longer finite after epoch {session.epoch}; "
+            f"a smaller learning rate may help: --set learning_rate={session.state.learning_rate / 10:g}"
+        )
+    return cross_entropy(found, labels), float((found.argmax(axis=1) == labels).mean())
 
 
 def _stop(session: Session, interruption: Interruption) -> None:

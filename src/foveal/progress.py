@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from typing import Protocol
 
 _QUIET = False
@@ -74,7 +75,10 @@ class _SilentBar:
 
 class _LiveBar:
     def __init__(self, total: int | None, label: str, unit: str, done: int) -> None:
-        from tqdm.auto import tqdm
+        if in_notebook() and find_spec("ipywidgets") is not None:
+            from tqdm.notebook import tqdm
+        else:
+            from tqdm import tqdm
 
         scaled = unit == "B"
         self._bar = tqdm(

@@ -391,6 +391,8 @@ def test_broken_metadata_around_whole_pixels_are_no_reason_to_refuse(exif: bytes
     broken = whole[:2] + b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif + whole[2:]
 
     assert np.array_equal(pixels(broken), pixels(whole))
+    row = bytes(range(24))
+    assert np.array_equal(pixels(png(8, 8, 2, row, (b"eXIf", exif[6:]))), pixels(png(8, 8, 2, row)))
 
 
 def test_photographs_of_every_orientation_show_the_same(hostile: Path) -> None:

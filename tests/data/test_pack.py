@@ -258,10 +258,10 @@ def test_what_could_not_be_read_is_tried_again(
     real = Path.open
     with monkeypatch.context() as locked:
 
-        def refuse(path: Path, mode: str = "r") -> object:
+        def refuse(path: Path, *args: object, **options: object) -> object:
             if path.name == "0.png":
                 raise PermissionError(errno.EACCES, "Permission denied")
-            return real(path, mode)
+            return real(path, *args, **options)  # type: ignore[call-overload]
 
         locked.setattr(Path, "open", refuse)
         first = open_(root, tmp_path / "cache")

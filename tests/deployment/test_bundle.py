@@ -44,7 +44,9 @@ def test_a_run_stands_for_its_model(finished: Path, few_digits: Path) -> None:
 
 def test_images_folders_and_patterns_in_the_order_given(finished: Path, few_digits: Path) -> None:
     one = sorted((few_digits / "test" / "8").iterdir())[3]
-    found = bundle.load(finished).predict([one, few_digits / "test" / "0", str(few_digits / "test" / "3" / "*.png")])
+    found = bundle.load(finished).predict(
+        [one, few_digits / "test" / "0", str(few_digits / "test" / "3" / "*.png")]
+    )
     zeros, threes = (sorted(map(str, (few_digits / "test" / label).iterdir())) for label in "03")
     assert [each.path for each in found] == [str(one), *zeros, *threes]
 
@@ -56,12 +58,20 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_done(
     (tmp_path / "text.png").write_text("no image")
     (tmp_path / "empty.png").touch()
     (tmp_path / "deep.tiff").write_bytes(_deep_tiff())
-    names = [tmp_path / "text.png", good, tmp_path / "missing.png", tmp_path / "empty.png", tmp_path / "deep.tiff"]
+    names = [
+        tmp_path / "text.png",
+        good,
+        tmp_path / "missing.png",
+        tmp_path / "empty.png",
+        tmp_path / "deep.tiff",
+    ]
     found = bundle.load(finished).predict(names)
     assert [each.label is None for each in found] == [True, False, True, True, True]
     assert len(found.unreadable) == 4
     reasons = [str(each.error) for each in found]
-    for reason, expected in zip(reasons, ["no image", "None", "No such file", "empty", "no range"], strict=True):
+    for reason, expected in zip(
+        reasons, ["no image", "None", "No such file", "empty", "no range"], strict=True
+    ):
         assert expected in reason
     assert "unreadable: the file is empty" in found.table()
     assert json.dumps(bundle.as_rows(found))
@@ -90,7 +100,9 @@ def test_many_files_are_done_in_pieces(
         (tmp_path / f"{index}.png").write_bytes(encode_png(random.integers(0, 256, (8, 8), dtype=np.uint8)))
     whole = list(bundle.load(finished).predict([tmp_path]))
     monkeypatch.setattr(bundle, "CHUNK", 3)
-    assert [each.label for each in bundle.load(finished).predict([tmp_path])] == [each.label for each in whole]
+    assert [each.label for each in bundle.load(finished).predict([tmp_path])] == [
+        each.label for each in whole
+    ]
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "file"])
@@ -137,7 +149,7 @@ def test_weights_that_do_not_fit_are_refused(model: Path) -> None:
     for wrong in (
         {**weights, name: first.double()},
         {**weights, name: first[:1]},
-        {**weights, "extra": first},
+        {**weights, "extra": first.clone()},
         {key: each for key, each in weights.items() if key != name},
     ):
         save_file({key: each.contiguous() for key, each in wrong.items()}, model / "model.safetensors")

@@ -30,7 +30,9 @@ def train(few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path)
 
     def call(folder: Path, *words: str) -> int:
         settings = [word for setting in small for word in ("--set", setting)]
-        return main(["train", str(folder), *settings, "--cache", str(cache), "--out", str(tmp_path / "run"), *words])
+        return main(
+            ["train", str(folder), *settings, "--cache", str(cache), "--out", str(tmp_path / "run"), *words]
+        )
 
     return call
 
@@ -60,7 +62,12 @@ def test_train_evaluate_report_predict(few_digits: Path, tmp_path: Path, capsys:
     assert list(outcome) == [
         *("run", "recipe", "seed", "epochs", "best_epoch", "seconds", "stopped", "validation", "test")
     ]
-    assert (outcome["recipe"], outcome["seed"], outcome["epochs"], outcome["stopped"]) == ("model-s-02", 3, 3, "finished")
+    assert (outcome["recipe"], outcome["seed"], outcome["epochs"], outcome["stopped"]) == (
+        "model-s-02",
+        3,
+        3,
+        "finished",
+    )
     assert outcome["test"]["n"] == 30
     assert set(outcome["test"]) == {"n", "loss", "accuracy"}
     assert said.err.count("epoch ") >= 3
@@ -68,7 +75,17 @@ def test_train_evaluate_report_predict(few_digits: Path, tmp_path: Path, capsys:
 
     assert main(["evaluate", run, "--json"]) == 0
     evaluation = json.loads(capsys.readouterr().out)
-    assert {"run", "split", "n", "loss", "accuracy", "accuracy_interval", "macro", "weighted", "classes"} <= set(evaluation)
+    assert {
+        "run",
+        "split",
+        "n",
+        "loss",
+        "accuracy",
+        "accuracy_interval",
+        "macro",
+        "weighted",
+        "classes",
+    } <= set(evaluation)
     assert evaluation["accuracy"] == outcome["test"]["accuracy"]
     assert set(evaluation["classes"][0]) >= {"name", "n", "precision", "recall", "f1", "roc_auc"}
 
@@ -91,7 +108,9 @@ def test_train_evaluate_report_predict(few_digits: Path, tmp_path: Path, capsys:
     assert capsys.readouterr().out.splitlines()[0].split() == ["file", "class", "probability"]
 
 
-def test_unreadable_images_are_listed_and_left_out(data: Path, tmp_path: Path, capsys: Capture, train) -> None:
+def test_unreadable_images_are_listed_and_left_out(
+    data: Path, tmp_path: Path, capsys: Capture, train
+) -> None:
     (data / "train" / "0" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and then nothing")
     (data / "train" / "notes.txt").write_text("a stray")
     assert train(data) == 1
@@ -189,7 +208,9 @@ def test_the_test_split_named_as_validation(data: Path, tmp_path: Path, capsys: 
         (["--group", "("], "no regular expression"),
     ],
 )
-def test_bad_settings(data: Path, tmp_path: Path, capsys: Capture, train, words: list[str], expected: str) -> None:
+def test_bad_settings(
+    data: Path, tmp_path: Path, capsys: Capture, train, words: list[str], expected: str
+) -> None:
     refused(train(data, *words), capsys, expected)
     nothing_written(tmp_path)
 
@@ -236,6 +257,13 @@ def test_data_that_changed_since(data: Path, tmp_path: Path, capsys: Capture, tr
     next((data / "train" / "0").iterdir()).unlink()
     capsys.readouterr()
     refused(main(["evaluate", str(tmp_path / "run")]), capsys, "fingerprint")
+
+
+def test_a_loss_that_is_no_number_is_named(data: Path, tmp_path: Path, capsys: Capture, train) -> None:
+    assert train(data, "--set", "learning_rate=1e30") == 3
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "loss became" in last
+    assert "--set learning_rate=1e+29" in last
 
 
 # ---- the process itself

@@ -26,7 +26,8 @@ function measure(width) {
       const page = frame.contentDocument;
       found.push({
         width, scroll: page.documentElement.scrollWidth,
-        pictures: [...page.querySelectorAll("svg, img")].filter((p) => p.getBoundingClientRect().width > 100).length,
+        pictures: [...page.querySelectorAll("svg, img")]
+          .filter((picture) => picture.getBoundingClientRect().width > 100).length,
         scripts: page.scripts.length, title: page.title, headings: page.querySelectorAll("h1").length,
       });
       done();
@@ -73,7 +74,13 @@ def test_the_report_in_chromium(served: str, tmp_path: Path) -> None:
     dom = subprocess.run(
         [
             CHROMIUM,
-            *("--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"),
+            *(
+                "--headless",
+                "--no-sandbox",
+                "--disable-gpu",
+                "--no-first-run",
+                "--disable-background-networking",
+            ),
             *("--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}"),
             *("--virtual-time-budget=10000", "--dump-dom", f"{served}/harness.html"),
         ],

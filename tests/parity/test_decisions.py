@@ -11,8 +11,9 @@ from foveal.training.schedules import Best, EarlyStopping, Plateau
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Keras' own
 
-NOTEBOOK = [1.3683, 1.2969, 1.0690, 1.6596, 0.8689, 1.0259, 0.9757, 0.8880, 0.6032, 0.6111] + [
-    *(0.6275, 0.6083, 0.5949, 0.5965, 0.5969, 0.5996, 0.5983, 0.5988, 0.5999)
+NOTEBOOK = [
+    *(1.3683, 1.2969, 1.0690, 1.6596, 0.8689, 1.0259, 0.9757, 0.8880, 0.6032, 0.6111),
+    *(0.6275, 0.6083, 0.5949, 0.5965, 0.5969, 0.5996, 0.5983, 0.5988, 0.5999),
 ]
 """The validation losses of the notebook's nineteen epochs."""
 
@@ -28,12 +29,16 @@ class Recorder(keras.Model):
         self.saves += 1
 
 
-def by_keras(losses: list[float], *, factor: float, plateau_patience: int, patience: int, min_delta: float) -> list:
+def by_keras(
+    losses: list[float], *, factor: float, plateau_patience: int, patience: int, min_delta: float
+) -> list:
     """What Keras' callbacks decide after each epoch: (learning rate, saved as best, stop)."""
     model = Recorder()
     model.compile(optimizer=keras.optimizers.SGD(learning_rate=0.5))
     callbacks = [
-        keras.callbacks.ReduceLROnPlateau("val_loss", factor=factor, patience=plateau_patience, min_delta=min_delta),
+        keras.callbacks.ReduceLROnPlateau(
+            "val_loss", factor=factor, patience=plateau_patience, min_delta=min_delta
+        ),
         keras.callbacks.EarlyStopping("val_loss", patience=patience, restore_best_weights=True),
         keras.callbacks.ModelCheckpoint("unused.keras", "val_loss", save_best_only=True),
     ]
@@ -53,7 +58,9 @@ def by_keras(losses: list[float], *, factor: float, plateau_patience: int, patie
     return decisions
 
 
-def by_us(losses: list[float], *, factor: float, plateau_patience: int, patience: int, min_delta: float) -> list:
+def by_us(
+    losses: list[float], *, factor: float, plateau_patience: int, patience: int, min_delta: float
+) -> list:
     plateau = Plateau(factor=factor, patience=plateau_patience, min_delta=min_delta)
     stopping, best = EarlyStopping(patience=patience), Best()
     rate = 0.5
@@ -115,7 +122,11 @@ def test_a_saved_decision_goes_on_alike() -> None:
                 if made is first or epoch >= cut:
                     plateau, stopping, best = made
                     outcome.append(
-                        (plateau.update(loss, 1.0), stopping.update(loss), best.update(loss, epoch=epoch, step=epoch))
+                        (
+                            plateau.update(loss, 1.0),
+                            stopping.update(loss),
+                            best.update(loss, epoch=epoch, step=epoch),
+                        )
                     )
         assert outcomes[1] == outcomes[0][cut - 1 :]
 

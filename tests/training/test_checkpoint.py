@@ -17,9 +17,7 @@ CONFIGS = [recipes.RMSprop(), recipes.Adam(), recipes.SGD()]
 
 
 def state(config: recipes.RMSprop | recipes.Adam | recipes.SGD, seed: int) -> TrainingState:
-    network = registry.build(
-        recipes.ModelS(widths=(4, 4), dense=8), size=8, channels=1, classes=3, seed=seed
-    )
+    network = registry.build(recipes.ModelS(widths=(4, 4), dense=8), size=8, channels=1, classes=3, seed=seed)
     return TrainingState(
         network=network, optimizer=optimizers.build(config, network, l2=1e-3), class_weights=None
     )

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from foveal.data.batches import Batch
-from foveal.errors import OutsideError
+from foveal.errors import DivergenceError
 from foveal.training.epoch import TrainingState, balanced_class_weights, run_epoch, training_loss
 
 
@@ -46,7 +46,7 @@ def test_a_step_measures_the_weights_from_before_it() -> None:
 
 def test_a_loss_that_is_no_number_stops_before_the_weights_change() -> None:
     state = training(1e38)
-    with pytest.raises(OutsideError, match="loss became"):
+    with pytest.raises(DivergenceError, match="loss became"):
         list(run_epoch(state, [batch([0, 1, 1])] * 5))
     assert not state.network.layer.weight.isnan().any()
 

@@ -58,7 +58,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain("out of memory; close other programs, or use smaller images (--set size=…)")
         return 3
     except KeyboardInterrupt:
-        _complain("interrupted; nothing was begun that would have to be resumed")
+        _complain("interrupted")
         return 130
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.data.batches import Batch
-from foveal.errors import OutsideError
+from foveal.errors import DivergenceError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ def run_epoch(state: TrainingState, batches: Iterable[Batch]) -> Iterator[Step]:
     """Train on each batch in turn and yield what its step measured.
 
     Raises:
-        OutsideError: the loss is not finite; the weights are those from before that step.
+        DivergenceError: the loss is not finite; the weights are those from before that step.
     """
     state.network.train()
     for batch in batches:
@@ -57,7 +57,7 @@ def run_epoch(state: TrainingState, batches: Iterable[Batch]) -> Iterator[Step]:
         loss = training_loss(logits, batch.labels, state.class_weights)
         measured = loss.item()
         if not math.isfinite(measured):
-            raise OutsideError(
+            raise DivergenceError(
                 f"the training loss became {measured}; a smaller learning rate may help: "
                 f"--set learning_rate={state.learning_rate / 10:g}"
             )
