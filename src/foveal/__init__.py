@@ -15,12 +15,20 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from foveal.deployment.bundle import predict
     from foveal.fit import resume, train
-    from foveal.results import Run
+    from foveal.results import Run, evaluate, report
 
-__all__ = ["Run", "__version__", "resume", "train"]
+__all__ = ["Run", "__version__", "evaluate", "predict", "report", "resume", "train"]
 
-_HOMES = {"train": "foveal.fit", "resume": "foveal.fit", "Run": "foveal.results"}
+_HOMES = {
+    "Run": "foveal.results",
+    "evaluate": "foveal.results",
+    "predict": "foveal.deployment.bundle",
+    "report": "foveal.results",
+    "resume": "foveal.fit",
+    "train": "foveal.fit",
+}
 
 
 def __getattr__(name: str) -> object:

@@ -260,6 +260,16 @@ class Run:
         return f"<table>{body}</table>"
 
 
+def evaluate(run: str | os.PathLike[str], split: Judged = "test") -> Evaluation:
+    """Measure a run's model on a split; see `Run.evaluate`."""
+    return Run(run).evaluate(split)
+
+
+def report(run: str | os.PathLike[str]) -> Path:
+    """Write the report of a run; see `Run.report`."""
+    return Run(run).report()
+
+
 def _brief(evaluation: Evaluation | None) -> dict[str, Any] | None:
     if evaluation is None:
         return None

@@ -119,6 +119,13 @@ def change_time(root: Path) -> None:
     os.utime(root / "c/0.png", (1, 1))
 
 
+def change_size(root: Path) -> None:
+    status = (root / "c/0.png").stat()
+    with (root / "c/0.png").open("ab") as file:
+        file.write(b"!")
+    os.utime(root / "c/0.png", ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
 def add(root: Path) -> None:
     (root / "c/6.png").write_bytes(encode_png(image(6)))
 
@@ -131,7 +138,7 @@ def rename(root: Path) -> None:
     (root / "c/0.png").rename(root / "c/00.png")
 
 
-@pytest.mark.parametrize("change", [change_content, change_time, add, remove, rename])
+@pytest.mark.parametrize("change", [change_content, change_size, change_time, add, remove, rename])
 def test_a_change_gives_another_pack(
     tmp_path: Path, decoded: list[str], change: Callable[[Path], None]
 ) -> None:
@@ -306,6 +313,21 @@ def test_a_damaged_pack_is_made_anew(tmp_path: Path, decoded: list[str], damage:
     assert packs(tmp_path / "cache") == [folder.name]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
+def test_links_that_lead_nowhere_are_not_tried_again(tmp_path: Path, decoded: list[str]) -> None:
+    """A target that comes has a size and a time of its own, so it is seen in the listing."""
+    root = data_set(tmp_path / "data")
+    (root / "c/broken.png").symlink_to(tmp_path / "later.png")
+    (root / "c/folder.png").symlink_to(tmp_path)
+    assert len(open_(root, tmp_path / "cache").errors) == 2
+    n = len(decoded)
+    assert not open_(root, tmp_path / "cache").retry
+    assert len(decoded) == n
+
+    (tmp_path / "later.png").write_bytes(encode_png(image(0)))
+    assert len(open_(root, tmp_path / "cache").errors) == 1
+
+
 def test_a_pack_has_no_name_before_it_is_whole(
     tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -342,6 +364,23 @@ def test_what_a_killed_process_left_is_never_taken_and_goes_at_last(
     add(root)
     assert open_(root, cache).accepted == list(range(7))
     assert [name for name in packs(cache) if name.startswith(".")] == [".building-new"]
+
+
+def test_the_pixels_are_on_the_disk_before_the_index_is(
+    tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else a power cut could leave a pack that looks whole and is black."""
+    synced: list[str] = []
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        files = (tmp_path / "cache").glob("packs/.*/*")
+        synced.extend(file.name for file in files if os.path.samestat(file.stat(), os.fstat(descriptor)))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    open_(data_set(tmp_path / "data"), tmp_path / "cache")
+    assert synced[:2] == ["pixels", ".index.json.part"]
 
 
 def test_threads_that_make_the_same_pack(tmp_path: Path, decoded: list[str]) -> None:

@@ -291,10 +291,10 @@ def test_few_groups_are_enough_if_there_is_one_for_each_side(groups: int, sizes:
     assert tuple(len(side) // 7 for side in found.values()) == sizes
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(8))
 def test_the_largest_group_trains(seed: int) -> None:
-    paths = [f"a/g{group}/{number:02}" for group, n in enumerate((1, 20, 1)) for number in range(n)]
-    assert counts(divide(paths, group=r"g\d", seed=seed)["train"]) == {"g1": 20}
+    paths = ["a/g0/0", "a/g1/0", "a/g1/1", "a/g1/2", "a/g2/0"]
+    assert divide(paths, group=r"g\d", seed=seed)["train"] == paths[1:4]
 
 
 def test_a_group_is_the_first_parenthesis_or_the_whole_match() -> None:

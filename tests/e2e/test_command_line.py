@@ -316,3 +316,15 @@ def test_a_reader_that_leaves_early_is_no_defect(finished: Path, few_digits: Pat
     assert "Traceback" not in process.stderr.read()
     process.stderr.close()
     process.wait(timeout=60)
+
+
+def test_what_else_prints_json(finished: Path, tmp_path: Path, capsys: Capture) -> None:
+    run = Path(shutil.copytree(finished, tmp_path / "copy"))
+    assert main(["report", str(run), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"run": str(run), "report": str(run / "report.html")}
+    assert main(["data", "get", "digits", str(tmp_path / "digits"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"folder": str(tmp_path / "digits")}
+
+
+def test_an_unknown_data_set_suggests_the_nearest(tmp_path: Path, capsys: Capture) -> None:
+    refused(main(["data", "get", "cifar", str(tmp_path / "x")]), capsys, "cifar10")

@@ -1,6 +1,7 @@
 """`foveal data …`: getting data sets."""
 
 import argparse
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this
     get.add_argument("name", metavar="NAME", help="cifar10 (a download of 163 MB) or digits (comes along)")
     get.add_argument("folder", metavar="DIR", type=Path, help="where to write; must not exist or be empty")
     get.add_argument("--archive", metavar="FILE", type=Path, help="use an archive that is here already")
+    get.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
     get.set_defaults(call=_get)
 
 
@@ -25,5 +27,5 @@ def _get(asked: argparse.Namespace) -> int:
     from foveal.data import sources
 
     written = sources.get(asked.name, asked.folder, archive=asked.archive)
-    print(written)  # noqa: T201 - the result
+    print(json.dumps({"folder": str(written)}) if asked.json else written)  # noqa: T201 - the result
     return 0

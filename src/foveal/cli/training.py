@@ -33,6 +33,7 @@ def _add_demo(verbs: Any) -> None:  # noqa: ANN401
     demo.add_argument(
         "folder", metavar="DIR", type=Path, nargs="?", default=Path("demo"), help="default: demo"
     )
+    _add_json(demo)
     demo.set_defaults(call=_demo)
 
 
@@ -69,7 +70,7 @@ def _add_train(verbs: Any) -> None:  # noqa: ANN401
     train.add_argument("--evaluate", action="store_true", help="go on: test, and write the report")
     train.add_argument("--out", metavar="RUN", type=Path, help="default: runs/DATE-TIME-RECIPE")
     train.add_argument("--cache", metavar="DIR", type=Path, help="where decoded images are kept")
-    train.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
+    _add_json(train)
     train.set_defaults(call=_train)
 
 
@@ -77,7 +78,7 @@ def _add_resume(verbs: Any) -> None:  # noqa: ANN401
     resume = verbs.add_parser("resume", help="go on with an interrupted run where it stopped")
     resume.add_argument("run", metavar="RUN", type=Path)
     resume.add_argument("--evaluate", action="store_true", help="go on: test, and write the report")
-    resume.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
+    _add_json(resume)
     resume.set_defaults(call=_resume)
 
 
@@ -85,13 +86,14 @@ def _add_evaluate(verbs: Any) -> None:  # noqa: ANN401
     evaluate = verbs.add_parser("evaluate", help="measure a trained model on a split")
     evaluate.add_argument("run", metavar="RUN", type=Path)
     evaluate.add_argument("--split", choices=("test", "validation"), default="test", help="default: test")
-    evaluate.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
+    _add_json(evaluate)
     evaluate.set_defaults(call=_evaluate)
 
 
 def _add_report(verbs: Any) -> None:  # noqa: ANN401
     report = verbs.add_parser("report", help="write the report of what a run has measured so far")
     report.add_argument("run", metavar="RUN", type=Path)
+    _add_json(report)
     report.set_defaults(call=_report)
 
 
@@ -101,6 +103,10 @@ def _add_recipes(verbs: Any) -> None:  # noqa: ANN401
     listing.add_argument("--classes", metavar="N", type=int, default=10, help="default: 10")
     listing.add_argument("--json", action="store_true", help="print the recipe as JSON")
     listing.set_defaults(call=_recipes)
+
+
+def _add_json(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
 
 
 def _say(text: str) -> None:
@@ -115,7 +121,7 @@ def _demo(asked: argparse.Namespace) -> int:
     if not digits.exists():
         sources.get("digits", digits)
     run = train(digits, recipe="digits", out=_free_name(asked.folder / "run"))
-    return _finish(run, evaluate=True, as_json=False)
+    return _finish(run, evaluate=True, as_json=asked.json)
 
 
 def _free_name(path: Path) -> Path:
@@ -205,7 +211,8 @@ def _evaluate(asked: argparse.Namespace) -> int:
 def _report(asked: argparse.Namespace) -> int:
     from foveal.results import Run
 
-    _say(str(Run(asked.run).report()))
+    page = str(Run(asked.run).report())
+    _say(json.dumps({"run": str(asked.run), "report": page}) if asked.json else page)
     return 0
 
 

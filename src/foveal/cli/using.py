@@ -31,7 +31,7 @@ def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this
 def _predict(asked: argparse.Namespace) -> int:
     from foveal.deployment import bundle
 
-    predictions = bundle.load(asked.model).predict(asked.files)
+    predictions = bundle.predict(asked.model, *asked.files)
     match asked.format:
         case "table":
             print(predictions.table())  # noqa: T201 - the result

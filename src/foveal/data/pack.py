@@ -52,7 +52,7 @@ class Pack:
     """Pixels of deep greyscale outside the range; always 0 when the range is this pack's own."""
     decoding: Decoding
     retry: bool
-    """Whether a file was rejected for what may have been the moment's fault: it could not be read, say."""
+    """Whether a rejected file may be accepted another time, though its size and time do not change."""
 
     @property
     def accepted(self) -> list[int]:
@@ -71,7 +71,7 @@ class Pack:
 def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
     """Return the pack of a listing, decoding its files only if no pack of them is in the cache.
 
-    A pack that is damaged is made anew, and so is one that lacks files which could not be read then.
+    A pack that is damaged is made anew, and so is one that lacks files which were locked then, say.
 
     Raises:
         OutsideError: the cache cannot be written.

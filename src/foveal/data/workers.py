@@ -49,7 +49,7 @@ class Outcome:
     grey: bool = False
     clipped: int = 0
     retry: bool = False
-    """Whether it was rejected for what may have been the moment's fault, not the file's content."""
+    """Whether it may be another time, though neither size nor time of the file change: it was locked, say."""
 
 
 def decode_files(
@@ -121,6 +121,7 @@ class _Worker:
         answers = self._ask(chunk, SECONDS + len(chunk))
         if isinstance(answers, list):
             return [Outcome(**{**each, "deep": each["deep"] and tuple(each["deep"])}) for each in answers]
+        self.kill()
         self.close()
         if len(chunk) > 1:  # one of them is to blame: find out which
             return [outcome for job in chunk for outcome in self.decode([job])]
@@ -215,11 +216,13 @@ def _work(source: IO[str], sink: IO[str]) -> None:
 def _decode_file(path: Path, decoding: Decoding, pixels: "np.memmap[Any, Any]", row: int) -> Outcome:
     try:
         if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited on forever
-            return Outcome(error="cannot be read: it is no ordinary file", retry=True)
+            return Outcome(error="cannot be read: it is no ordinary file")
         with path.open("rb") as file:
             content = file.read(MAX_BYTES + 1)
-    except (OSError, ValueError) as error:  # ValueError: a name that no file can have
-        return Outcome(error=f"cannot be read: {getattr(error, 'strerror', error)}", retry=True)
+    except (FileNotFoundError, ValueError) as error:  # ValueError: a name that no file can have
+        return Outcome(error=f"cannot be read: {getattr(error, 'strerror', error)}")
+    except OSError as error:
+        return Outcome(error=f"cannot be read: {error.strerror}", retry=True)
     if len(content) > MAX_BYTES:
         return Outcome(error=f"larger than {MAX_BYTES:,} bytes")
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()

@@ -152,6 +152,11 @@ class Bundle:
         )
 
 
+def predict(model: str | os.PathLike[str], *files: str | os.PathLike[str]) -> Predictions:
+    """Classify files with the model of a folder or a run; see `Bundle.predict`."""
+    return load(model).predict(files)
+
+
 def load(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Bundle:
     """Load a model from its folder, or from the run it came from.
 
