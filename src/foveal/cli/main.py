@@ -66,7 +66,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _complain(message: str) -> None:
-    print(f"foveal: {' '.join(message.split())}", file=sys.stderr)  # noqa: T201 - the one line
+    print(f"foveal: {printable(' '.join(message.split()), 2000)}", file=sys.stderr)  # noqa: T201 - the one line
 
 
 def entry() -> NoReturn:
