@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
@@ -17,11 +18,18 @@ from foveal.errors import DataError, Interrupted, ModelError, RecipeError, RunEr
 from foveal.training import checkpoint
 
 
+def digest(file: Path) -> bytes:
+    """A checkpoint's own digest of its tensors and state; safetensors orders its header at random."""
+    with safe_open(file, framework="pt") as stored:
+        return stored.metadata()["digest"].encode()
+
+
 def bits(run: foveal.Run) -> dict[str, bytes]:
     """What the contract calls bit-identical."""
     tensors = load_file(run.path / "model" / "model.safetensors")
     found = {name: each.numpy().tobytes() for name, each in tensors.items()}
-    return {**found, "history": (run.path / "history.jsonl").read_bytes()}
+    checkpoints = {file.name: digest(file) for file in run.folder.checkpoints.glob("*.safetensors")}
+    return {**found, **checkpoints, "history": (run.path / "history.jsonl").read_bytes()}
 
 
 def test_a_run_holds_what_it_promises(finished: Path) -> None:
@@ -102,6 +110,9 @@ class StopAfter:
         return images
 
 
+NOTHING = StopAfter(1_000_000)
+
+
 @pytest.mark.parametrize("batches", [1, 5, 7, 14])
 def test_an_interrupted_run_is_taken_up_with_the_same_bits(
     few_digits: Path, cache: Path, small: tuple[str, ...], finished: Path, tmp_path: Path, batches: int
@@ -114,7 +125,7 @@ def test_an_interrupted_run_is_taken_up_with_the_same_bits(
     assert signal.getsignal(signal.SIGINT) is before
     assert caught.value.exit_code == 130
     assert foveal.Run(tmp_path / "run").folder.state == "interrupted"
-    resumed = foveal.resume(tmp_path / "run")
+    resumed = foveal.resume(tmp_path / "run", augment=NOTHING)
     assert resumed.folder.state == "trained"
     assert bits(resumed) == bits(foveal.Run(finished))
     assert "resumed" in [event["event"] for event in resumed.folder.events()]
@@ -136,7 +147,45 @@ def test_a_run_without_a_checkpoint_begins_again_from_its_seed(
         foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(4))
     for file in (tmp_path / "run" / "checkpoints").iterdir():
         file.unlink()
-    assert bits(foveal.resume(tmp_path / "run")) == bits(foveal.Run(finished))
+    assert bits(foveal.resume(tmp_path / "run", augment=NOTHING)) == bits(foveal.Run(finished))
+
+
+def test_a_line_of_history_without_its_checkpoint_is_taken_back(
+    few_digits: Path, cache: Path, small: tuple[str, ...], finished: Path, tmp_path: Path
+) -> None:
+    """As after a kill between the two writes; and the torn line of a third is there, too."""
+    with pytest.raises(Interrupted):
+        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(10))
+    lines = (finished / "history.jsonl").read_text().splitlines(keepends=True)
+    (tmp_path / "run" / "history.jsonl").write_text("".join(lines[:2]) + lines[2][:20])
+    assert bits(foveal.resume(tmp_path / "run", augment=NOTHING)) == bits(foveal.Run(finished))
+
+
+def test_a_damaged_checkpoint_falls_back_to_the_one_before(
+    few_digits: Path,
+    cache: Path,
+    small: tuple[str, ...],
+    finished: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(Interrupted):
+        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(17))
+    newest = max((tmp_path / "run" / "checkpoints").iterdir())
+    newest.write_bytes(newest.read_bytes()[:-1])
+    assert bits(foveal.resume(tmp_path / "run", augment=NOTHING)) == bits(foveal.Run(finished))
+    assert f"{newest} cannot be read" in capsys.readouterr().err
+
+
+def test_an_own_augmentation_is_not_forgotten(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(2))
+    with pytest.raises(RunError, match="your own augmentation"):
+        foveal.resume(tmp_path / "run")
+    with pytest.raises(RecipeError, match="the augmentation is your own"):
+        foveal.train(few_digits, settings=["flip=true"], out=tmp_path / "b", cache=cache, augment=NOTHING)
 
 
 def test_resuming_a_finished_run_changes_nothing(finished: Path) -> None:
@@ -152,12 +201,12 @@ def test_resuming_with_other_data_or_threads_is_refused(
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     (tmp_path / "run" / "environment.json").write_text(json.dumps({**environment, "threads": 77}))
     with pytest.raises(RunError, match="the number of threads was 77"):
-        foveal.resume(tmp_path / "run")
+        foveal.resume(tmp_path / "run", augment=NOTHING)
     (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
     dataset = json.loads((tmp_path / "run" / "dataset.json").read_text())
     (tmp_path / "run" / "dataset.json").write_text(json.dumps({**dataset, "fingerprint": "0" * 64}))
     with pytest.raises(RunError, match="fingerprint"):
-        foveal.resume(tmp_path / "run")
+        foveal.resume(tmp_path / "run", augment=NOTHING)
 
 
 def test_training_works_beside_the_main_thread(
@@ -234,6 +283,31 @@ def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(
     with pytest.raises(RecipeError, match="no effect: the network is your own"):
         foveal.train(few_digits, model=Own(), settings=["dropout=0.1"], out=tmp_path / "run", cache=cache)
     assert not (tmp_path / "run").exists()
+
+
+class Tied(nn.Module):
+    """Two layers that share one matrix."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.one, self.two = nn.Linear(3, 3), nn.Linear(3, 3)
+        self.two.weight = self.one.weight
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.two(self.one(images.mean((2, 3))))
+
+
+def test_tied_weights_are_saved(few_digits: Path, cache: Path, tmp_path: Path) -> None:
+    run = foveal.train(few_digits, model=Tied(), settings=["epochs=1"], out=tmp_path / "run", cache=cache)
+    file = next((few_digits / "test" / "3").iterdir())
+    assert foveal.Run(run.path, model=Tied()).predict(file)[0] == run.predict(file)[0]
+
+
+def test_none_is_none_in_any_case(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    run = foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, validation="None")
+    assert run.folder.dataset["splits"]["validation"]["n"] == 0
 
 
 def test_class_weights_change_what_is_learned(

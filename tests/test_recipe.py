@@ -74,6 +74,8 @@ def test_toml_is_read_and_defaults_fill_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("edit", "complaint"),
     [
+        ({"name": "../../x"}, "name is '../../x'"),
+        ({"name": "a\ud800"}, "name is"),
         ({"epohcs": 3}, "unknown key 'epohcs'; did you mean 'epochs'"),
         ({"epochs": "3"}, "epochs is '3'; it must be a whole number"),
         ({"epochs": True}, "epochs is True; it must be a whole number"),
@@ -151,7 +153,12 @@ def test_a_setting_changes_what_it_names_and_nothing_else(setting: str, expected
         (["optimizer=adam", "rho=0.5"], "'rho' has no effect"),
         (["epochs"], "not of the form key=value"),
         (["epochs=1.5"], "epochs is 1.5; it must be a whole number"),
-        (["name=x"], "name"),
+        (["name=x"], "unknown setting 'name'"),
+        (["plateu.patience=3"], "did you mean 'plateau.patience'"),
+        (["batch_norm=false", "momentum=0.5"], "'momentum' has no effect"),
+        (["plateau.patience=3", "plateau=none"], "'plateau.patience' has no effect"),
+        (["epochs=" + "9" * 5000], "epochs is '999"),
+        (["widths=" + "[" * 5000], "widths is '[[["),
         (["shift=32"], "augmentation.shift is 32; it must be less than image.size"),
     ],
 )

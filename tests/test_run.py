@@ -70,6 +70,13 @@ def test_history_is_kept_line_by_line_and_a_torn_line_is_left_out(folder: RunFol
     assert folder.history() == [record(1), record(2)]
 
 
+def test_an_event_after_a_torn_line_takes_its_place(folder: RunFolder) -> None:
+    with (folder.path / "events.jsonl").open("a") as file:
+        file.write('{"time": "20')
+    folder.event("trained")
+    assert [event["event"] for event in folder.events()] == ["created", "trained"]
+
+
 def test_a_foreign_line_of_history_is_named(folder: RunFolder) -> None:
     (folder.path / "history.jsonl").write_text('{"epoch": 1}\n')
     with pytest.raises(RunError, match="line 1"):

@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 
@@ -71,15 +70,16 @@ def train(
         DivergenceError: a loss is no longer a number.
         Interrupted: Ctrl-C or SIGTERM; everything is saved and `resume` goes on.
     """
-    if seed < 0:
-        raise RecipeError(f"the seed is {seed}; it must be 0 or more")
+    if not 0 <= seed < 2**63:
+        raise RecipeError(f"the seed is {seed}; it must lie between 0 and 2^63 − 1")
+    validation = validation and validation.lower()
     chosen, changed = changes.change(recipes.load(recipe), settings)
     if validation == "none":
         chosen = changes.without_validation(chosen, changed)
     if model is not None:
         chosen = changes.with_own_network(chosen, changed, model)
     if augment is not None:
-        chosen = replace(chosen, augmentation=recipes.Augmentation())
+        chosen = changes.with_own_augmentation(chosen, changed)
     path = Path(out) if out is not None else _default_name(chosen)
     if path.exists():
         raise RunError(f"{path} exists already; choose another --out, or remove it first")
@@ -91,9 +91,11 @@ def train(
         "data": str(dataset.root.resolve()),
         **dataset.options,
         "cache": None if kept is None else str(kept),
+        "own_augmentation": augment is not None,
     }
     folder = RunFolder.create(path, recipe=chosen.to_json(), dataset=dataset.to_json(), environment=origin)
     session = Session.begin(folder, chosen, network, dataset.class_counts(dataset.rows("train")))
+    session.save()  # from here on, `resume` knows the initial weights, a user's own network's too
     return _run(session, chosen, dataset, seed, augment)
 
 
@@ -110,10 +112,16 @@ def resume(
     folder = RunFolder(run)
     if folder.state in ("trained", "evaluated"):
         progress.line(f"{folder.path} is finished; there is nothing to resume")
-        return Run(folder.path, model=model)
+        run_before = Run(folder.path, model=model)
+        if run_before.evaluation("validation") is None and folder.dataset["splits"]["validation"]["n"]:
+            run_before.evaluate("validation")  # it was stopped between its last two steps
+        return run_before
     chosen = Recipe.from_json(folder.recipe)
-    finished = Run(folder.path)
-    dataset, seed = finished.dataset, folder.environment["seed"]
+    if folder.environment["own_augmentation"] and augment is None:
+        raise RunError(f"{folder.path} was begun with your own augmentation; pass it from Python: augment=…")
+    if augment is not None and not folder.environment["own_augmentation"]:
+        raise RunError(f"{folder.path} was begun without an augmentation of your own; leave augment out")
+    dataset, seed = Run(folder.path).dataset, folder.environment["seed"]
     environment.refuse_differences(folder.path, folder.environment, environment.describe(seed=seed))
     network = _network(chosen, dataset, seed, model)
     session = Session.begin(folder, chosen, network, dataset.class_counts(dataset.rows("train")))
@@ -176,6 +184,8 @@ def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment:
             _tell(session, recipe, record, seconds)
             session.next_epoch()
             session.save()
+            if interruption.signal_number is not None:  # it came while validating
+                _stop(session, interruption)
 
     session.restore_best()
     bundle = Bundle(

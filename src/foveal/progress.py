@@ -10,14 +10,6 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import Protocol
 
-_QUIET = False
-
-
-def be_quiet(quiet: bool) -> None:
-    """Silence lines and bars for the rest of the process; warnings are still said."""
-    global _QUIET
-    _QUIET = quiet
-
 
 def printable(text: str, limit: int = 200) -> str:
     """Make a name from outside harmless on a terminal.
@@ -36,12 +28,11 @@ def printable(text: str, limit: int = 200) -> str:
 
 def line(text: str) -> None:
     """Say one line."""
-    if not _QUIET:
-        _write(text)
+    _write(text)
 
 
 def warn(text: str) -> None:
-    """Say one line that must not be lost, even when quiet."""
+    """Say one line that must not be overlooked."""
     _write(f"warning: {text}")
 
 
@@ -109,7 +100,7 @@ def bar(total: int | None, label: str, unit: str, *, done: int = 0) -> Iterator[
 
     Where nobody can watch (a pipe, a log file) nothing is shown: whole lines are said with `line`.
     """
-    if _QUIET or not (sys.stderr.isatty() or in_notebook()):
+    if not (sys.stderr.isatty() or in_notebook()):
         yield _SilentBar()
         return
     live = _LiveBar(total, label, unit, done)

@@ -5,6 +5,7 @@ guessed: an unknown key, a value out of range or a setting without effect is a `
 """
 
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -182,6 +183,10 @@ class Recipe:
     early_stopping: EarlyStopping | None = field(default_factory=EarlyStopping)
 
     def __post_init__(self) -> None:
+        _require(
+            re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,60}", self.name) is not None,
+            f"name is {self.name[:80]!r}; it must be letters, digits, '.', '_' and '-', at most 61",
+        )
         _require(1 <= self.epochs <= 1_000_000, f"epochs is {self.epochs}; it must be 1 or more")
         _require(1 <= self.batch_size <= 1_000_000, f"batch_size is {self.batch_size}; it must be 1 or more")
         _require(self.l2 >= 0, f"l2 is {self.l2}; it must be 0 or more")

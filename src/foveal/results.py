@@ -146,7 +146,8 @@ class Run:
         """The data that the run was trained on.
 
         Raises:
-            RunError: it is gone or has changed.
+            DataError: it is gone.
+            RunError: it has changed.
         """
         then = self.folder.environment
         dataset = open_dataset(
@@ -162,6 +163,11 @@ class Run:
             raise RunError(
                 f"the images in {then['data']} are not those that {self.path} was trained on: "
                 f"their fingerprint was {before[:16]}… and is {dataset.pack.fingerprint[:16]}…"
+            )
+        if dataset.to_json()["splits"] != self.folder.dataset["splits"]:
+            raise RunError(
+                f"{then['data']} would not be divided as it was for {self.path}: this version of Foveal or "
+                f"NumPy draws other random numbers; use the versions named in environment.json"
             )
         return dataset
 

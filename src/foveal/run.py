@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -69,16 +70,19 @@ class RunFolder:
             made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         except OSError as error:
             raise RunError(f"cannot write {path}: {error.strerror}; choose another --out") from error
-        with outside_faults(made):
-            made.chmod(0o755)  # mkdtemp makes it private; a run is an ordinary folder
-            write_json(made / "dataset.json", dataset, indent=None)
-            write_json(made / "environment.json", environment)
-            write_json(made / "recipe.json", recipe)
-            (made / "history.jsonl").touch()
-            (made / "checkpoints").mkdir()
-            (made / "events.jsonl").touch()
-            made.rename(path)
-            _sync_folder(path.parent)
+        try:
+            with outside_faults(path):
+                made.chmod(0o755)  # mkdtemp makes it private; a run is an ordinary folder
+                write_json(made / "dataset.json", dataset, indent=None)
+                write_json(made / "environment.json", environment)
+                write_json(made / "recipe.json", recipe)
+                (made / "history.jsonl").touch()
+                (made / "checkpoints").mkdir()
+                (made / "events.jsonl").touch()
+                made.rename(path)
+                _sync_folder(path.parent)
+        finally:
+            shutil.rmtree(made, ignore_errors=True)  # where it could not be finished
         folder = cls(path)
         folder.event("created")
         return folder
@@ -212,9 +216,11 @@ def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
 
 
 def append_jsonl(path: Path, row: Mapping[str, object]) -> None:
-    """Append one JSON line and sync it to the disk."""
+    """Append one JSON line and sync it to the disk; a line that a crash cut short before is removed."""
     content = (json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n").encode("utf-8", "surrogateescape")
-    with outside_faults(path), path.open("ab") as file:
+    with outside_faults(path), path.open("a+b") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
         file.write(content)
         file.flush()
         os.fsync(file.fileno())

@@ -13,7 +13,6 @@ from foveal.recipe import (
     Augmentation,
     Custom,
     EarlyStopping,
-    Image,
     ModelS,
     Plateau,
     Recipe,
@@ -39,6 +38,8 @@ def change(recipe: Recipe, settings: Iterable[str]) -> tuple[Recipe, frozenset[s
         path = _resolve(recipe, key.strip())
         recipe = _with(recipe, path.split("."), _parse(text.strip()), path)
         changed.add(path)
+    for path in changed - set(_paths(recipe)):  # a later setting took its part away
+        raise RecipeError(f"the setting {path!r} has no effect beside the others")
     return recipe, frozenset(changed)
 
 
@@ -51,6 +52,8 @@ def _paths(value: object, prefix: str = "") -> list[str]:
         path = prefix + each.name
         if path in ("name", "model.name", "optimizer.name", "model.architecture"):
             continue
+        if path == "model.momentum" and not getattr(value, "batch_norm", True):
+            continue  # of moving averages that are not there
         if is_dataclass(part):
             found += _paths(part, path + ".")
         if path in ("optimizer", "plateau", "early_stopping") or not is_dataclass(part):
@@ -67,7 +70,7 @@ def _resolve(recipe: Recipe, key: str) -> str:
         return matches[0]
     if matches:
         raise RecipeError(f"the setting {key!r} is ambiguous; write {' or '.join(matches)}")
-    if key.rsplit(".", 1)[-1] in _known_names():
+    if key in _known_elsewhere():
         raise RecipeError(
             f"the setting {key!r} has no effect under the recipe {recipe.name} as it stands; "
             f"`foveal recipes {recipe.name}` shows what it uses"
@@ -76,9 +79,18 @@ def _resolve(recipe: Recipe, key: str) -> str:
     raise RecipeError(f"unknown setting {key!r}; {nearest(key, names)}")
 
 
-def _known_names() -> set[str]:
-    parts = (Recipe, Image, ModelS, RMSprop, Adam, SGD, Plateau, EarlyStopping, Augmentation)
-    return {each.name for part in parts for each in fields(part)}
+def _known_elsewhere() -> set[str]:
+    """List the settings of all parts that some recipe may have, by path and by plain name."""
+    parts = {
+        "model": (ModelS,),
+        "optimizer": (RMSprop, Adam, SGD),
+        "plateau": (Plateau,),
+        "early_stopping": (EarlyStopping,),
+    }
+    names = [
+        (prefix, each.name) for prefix, kinds in parts.items() for kind in kinds for each in fields(kind)
+    ]
+    return {f"{prefix}.{name}" for prefix, name in names} | {name for _, name in names} - {"name"}
 
 
 def _with(value: Any, path: list[str], new: object, whole: str) -> Any:  # noqa: ANN401 - any dataclass
@@ -98,7 +110,7 @@ def _with(value: Any, path: list[str], new: object, whole: str) -> Any:  # noqa:
 def _parse(text: str) -> object:
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -125,3 +137,15 @@ def with_own_network(recipe: Recipe, changed: Iterable[str], network: object) ->
             raise RecipeError(f"the setting {path} has no effect: the network is your own")
     kind = type(network)
     return replace(recipe, model=Custom(architecture=f"{kind.__module__}.{kind.__qualname__}"))
+
+
+def with_own_augmentation(recipe: Recipe, changed: Iterable[str]) -> Recipe:
+    """Leave out a recipe's augmentation, where a user's own takes its place.
+
+    Raises:
+        RecipeError: one of the `changed` paths belongs to it.
+    """
+    for path in changed:
+        if path.startswith("augmentation."):
+            raise RecipeError(f"the setting {path} has no effect: the augmentation is your own")
+    return replace(recipe, augmentation=Augmentation())

@@ -99,7 +99,7 @@ def test_many_files_are_done_in_pieces(
     for index in range(7):
         (tmp_path / f"{index}.png").write_bytes(encode_png(random.integers(0, 256, (8, 8), dtype=np.uint8)))
     whole = list(bundle.load(finished).predict([tmp_path]))
-    monkeypatch.setattr(bundle, "CHUNK", 3)
+    monkeypatch.setattr(bundle, "CHUNK_BYTES", 3 * 8 * 8 * 3)
     assert [each.label for each in bundle.load(finished).predict([tmp_path])] == [
         each.label for each in whole
     ]

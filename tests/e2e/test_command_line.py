@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -134,6 +135,9 @@ def test_recipes_are_listed_and_shown(capsys: Capture) -> None:
     assert "other parameters      896" in shown
     assert main(["recipes", "model-s-03", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["epochs"] == 40
+    assert main(["recipes", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["model-s-02"]["epochs"] == 30
+    refused(main(["recipes", "model-s-02", "--classes", "1"]), capsys, "two or more")
 
 
 def test_demo(tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,6 +309,20 @@ def test_a_signal_stops_cleanly_and_resume_goes_on(
     out, _ = process.communicate(timeout=60)
     assert process.returncode == 0
     assert json.loads(out)["epochs"] == epochs + 1
+
+
+def test_a_full_or_closed_standard_output_is_no_defect() -> None:
+    for sink in ("/dev/full", "| true"):
+        command = f"{shlex.quote(sys.executable)} -m foveal recipes {'> ' * (sink[0] == '/')}{sink}"
+        run = subprocess.run(["bash", "-c", command], capture_output=True, text=True, timeout=60)
+        assert "Traceback" not in run.stderr
+        assert "Exception" not in run.stderr
+        assert run.returncode == (3 if sink == "/dev/full" else 0)
+
+
+def test_a_name_that_is_too_long_is_one_line(capsys: Capture) -> None:
+    assert main(["evaluate", "x" * 5000]) == 3
+    assert len(capsys.readouterr().err.splitlines()) == 1
 
 
 def test_a_reader_that_leaves_early_is_no_defect(finished: Path, few_digits: Path) -> None:

@@ -1,6 +1,7 @@
 """`foveal` and `python -m foveal`: the parser, and what every verb has in common."""
 
 import argparse
+import io
 import os
 import signal
 import sys
@@ -44,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = build_parser().parse_args(arguments)
     call: Callable[[argparse.Namespace], int] = asked.call
     try:
-        return call(asked)
+        code = call(asked)
+        sys.stdout.flush()
+        return code
     except FovealError as error:
         _complain(str(error))
         return error.exit_code
@@ -54,15 +57,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         _complain(str(missing))
         return missing.exit_code
+    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
+    except OSError as error:
+        _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
+        return 3
     except MemoryError:
         _complain("out of memory; close other programs, or use smaller images (--set size=…)")
         return 3
     except KeyboardInterrupt:
         _complain("interrupted")
         return 130
-    except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
 
 
 def _complain(message: str) -> None:
@@ -71,4 +77,7 @@ def _complain(message: str) -> None:
 
 def entry() -> NoReturn:
     """Be the installed command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a file name may be no text at all
     sys.exit(main())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, get_args
 
 from foveal import progress
 from foveal import recipe as recipes
-from foveal.errors import Interrupted
+from foveal.errors import Interrupted, RecipeError
 
 if TYPE_CHECKING:
     from foveal.results import Run
@@ -185,7 +185,8 @@ def _finish(run: "Run", *, evaluate: bool, as_json: bool) -> int:
         if as_json:
             _say(json.dumps(run.summary()))
         else:
-            _say(f"{evaluation}\n\nreport: {report}")
+            judged = "" if evaluation is None else f"{evaluation}\n\n"
+            _say(f"{judged}report: {report}")
             progress.line(f"use the model: foveal predict {run.path} IMAGE …")
     elif as_json:
         _say(json.dumps(run.summary()))
@@ -217,6 +218,11 @@ def _report(asked: argparse.Namespace) -> int:
 
 
 def _recipes(asked: argparse.Namespace) -> int:
+    if asked.classes < 2:
+        raise RecipeError(f"--classes is {asked.classes}; a classifier needs two or more")
+    if asked.name is None and asked.json:
+        _say(json.dumps({name: make().to_json() for name, make in recipes.RECIPES.items()}))
+        return 0
     if asked.name is None:
         rows = [
             [name, (make.__doc__ or "").removeprefix("Return ").partition("\n")[0]]

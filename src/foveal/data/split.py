@@ -49,6 +49,7 @@ def split(listing: Listing, pack: Pack, *, validation: str | None, group: str | 
             class too small to be divided.
     """
     folders = _folders(listing, pack)
+    validation = validation and validation.lower()
     chosen, groups = check_options(listing, validation=validation, group=group)
     if groups is not None:
         _refuse_torn_groups(folders, chosen, groups)

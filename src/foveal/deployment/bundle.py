@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
@@ -20,11 +21,12 @@ from foveal.errors import ModelError, RunError
 from foveal.evaluation.metrics import softmax
 from foveal.evaluation.predict import logits
 from foveal.models import registry
+from foveal.reading import read
 from foveal.recipe import Recipe
 from foveal.run import outside_faults, read_json, write_bytes, write_json
 
-CHUNK = 8192
-"""Files decoded and predicted at a time: memory stays bounded however many there are."""
+CHUNK_BYTES = 64_000_000
+"""Pixels decoded and predicted at a time: memory does not grow with the number of files."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +91,10 @@ class Bundle:
         """Write `model.safetensors`, `config.json` and `README.md` (`about`, as Markdown) into a folder."""
         with outside_faults(folder):
             folder.mkdir(exist_ok=True)
-        tensors = {name: each.detach().contiguous() for name, each in self.network.state_dict().items()}
+        tensors = {  # copies, as safetensors takes no tensors that share memory
+            name: each.detach().clone(memory_format=torch.contiguous_format)
+            for name, each in self.network.state_dict().items()
+        }
         write_bytes(folder / "model.safetensors", save(tensors))
         config = {
             "schema": 1,
@@ -114,13 +119,15 @@ class Bundle:
             raise ModelError(f"no file matches {' '.join(map(str, files))}; name images, folders or patterns")
         rows: list[Prediction] = []
         with progress.bar(len(names), "predicting", "images") as bar:
-            for start in range(0, len(names), CHUNK):
-                rows += self._predict(names[start : start + CHUNK], bar)
+            chunk = max(1, CHUNK_BYTES // (self.decoding.size**2 * self.decoding.channels))
+            for start in range(0, len(names), chunk):
+                rows += self._predict(names[start : start + chunk], bar)
         return Predictions(rows)
 
     def _predict(self, names: list[str], bar: progress.Bar) -> Iterator[Prediction]:
         shape = (len(names), self.decoding.size, self.decoding.size, self.decoding.channels)
-        with tempfile.TemporaryDirectory(prefix="foveal-") as folder:
+        place = Path(tempfile.gettempdir())
+        with outside_faults(place), tempfile.TemporaryDirectory(prefix="foveal-") as folder:
             file = Path(folder) / "pixels"
             np.zeros(shape, dtype=np.uint8).tofile(file)
             outcomes = decode_files(
@@ -176,7 +183,8 @@ def load(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Bun
         raise ModelError(f"{path} is neither a model folder nor a run; name one that `foveal train` made")
     try:
         config = read_json(folder / "config.json")
-        classes = tuple(config["classes"])
+        classes = read(config["classes"], tuple[str, ...], "classes")
+        assert isinstance(classes, tuple)
         decoding = Decoding.from_json(config["decoding"])
         recipe = Recipe.from_json(config["recipe"])
     except (RunError, KeyError, TypeError, ValueError) as error:
@@ -218,7 +226,7 @@ def expand(files: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
             yield from _below(name)
         elif not Path(name).exists() and glob.has_magic(name):
             matches = glob.glob(name, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-            for match in sorted(matches):
+            for match in sorted(matches) or [name]:
                 yield from _below(match) if Path(match).is_dir() else [match]
         else:
             yield name

@@ -14,7 +14,7 @@ from torch import nn
 
 from foveal.errors import RunError
 from foveal.evaluation.metrics import softmax
-from foveal.run import write_bytes
+from foveal.run import outside_faults, write_bytes
 
 BATCH = 500
 """Images at a time. It changes speed and memory, not what is predicted."""
@@ -53,7 +53,8 @@ def save_predictions(
     classes: Sequence[str],
 ) -> None:
     """Keep a split's predictions: a line an image in `<split>.csv`, the logits in `<split>.safetensors`."""
-    folder.mkdir(exist_ok=True)
+    with outside_faults(folder):
+        folder.mkdir(exist_ok=True)
     probabilities = softmax(logits)
     predicted = probabilities.argmax(axis=1)
     text = io.StringIO(newline="")

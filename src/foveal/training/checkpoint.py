@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,8 @@ def checkpoint_path(folder: Path, step: int) -> Path:
 
 def checkpoint_steps(folder: Path) -> list[int]:
     """List the steps that have a checkpoint, ascending."""
-    return sorted(int(path.stem.removeprefix("step-")) for path in folder.glob("step-*.safetensors"))
+    matches = (re.fullmatch(r"step-(\d+)\.safetensors", path.name) for path in folder.iterdir())
+    return sorted(int(match[1]) for match in matches if match)
 
 
 def _tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
@@ -83,7 +85,8 @@ def _tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, 
         for name, each in averages.items():
             if isinstance(each, Tensor):  # torch's SGD writes None for a buffer it has not begun
                 found[f"optimizer/{index}/{name}"] = each
-    return {name: each.detach().contiguous() for name, each in found.items()}
+    # Copies: safetensors takes neither strided tensors nor two that share memory, as tied weights do.
+    return {name: each.detach().clone(memory_format=torch.contiguous_format) for name, each in found.items()}
 
 
 def _load_optimizer(

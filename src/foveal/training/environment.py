@@ -21,6 +21,7 @@ def describe(*, seed: int) -> dict[str, Any]:
         **{package: version(package) for package in ("torch", "numpy", "pillow")},
         "platform": platform.platform(),
         "machine": platform.machine(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
         "seed": seed,
@@ -37,6 +38,9 @@ def refuse_differences(run: Path, then: dict[str, Any], now: dict[str, Any]) -> 
     compared = {
         "foveal": "Foveal's version",
         "torch": "torch's version",
+        "numpy": "NumPy's version",
+        "machine": "the machine's type",
+        "instructions": "the processor's instruction set",
         "threads": "the number of threads",
     }
     for key, what in compared.items():

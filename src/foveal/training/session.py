@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import nn
 
+from foveal import progress
+from foveal.errors import RunError
 from foveal.recipe import Recipe
 from foveal.run import RunFolder
 from foveal.training import checkpoint, optimizers
@@ -96,11 +98,18 @@ class Session:
         checkpoint.prune(self.folder.checkpoints, keep={self.best.step})
 
     def go_on(self) -> None:
-        """Take up the newest checkpoint, if there is one, and cut the history back to it."""
-        steps = checkpoint.checkpoint_steps(self.folder.checkpoints)
-        if steps:
-            path = checkpoint.checkpoint_path(self.folder.checkpoints, steps[-1])
-            self._load_state_dict(checkpoint.load_checkpoint(path, self.state.network, self.state.optimizer))
+        """Take up the newest checkpoint that is whole, if there is one, and cut the history back to it."""
+        for step in reversed(checkpoint.checkpoint_steps(self.folder.checkpoints)):
+            path = checkpoint.checkpoint_path(self.folder.checkpoints, step)
+            try:
+                state = checkpoint.load_checkpoint(path, self.state.network, self.state.optimizer)
+            except RunError as error:
+                progress.warn(f"{error}; going on from the one before")
+                self.folder.event("checkpoint damaged", step=step)
+                path.rename(path.with_suffix(".damaged"))  # it counts no longer, but somebody may want it
+            else:
+                self._load_state_dict(state)
+                break
         self.folder.cut_history(self.epoch - 1)
         self.folder.event("resumed", epoch=self.epoch, step=self.step)
 
