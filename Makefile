@@ -27,7 +27,6 @@ format: .venv/all
 # torch comes first, at the pinned version. On Linux the default build is the one for GPUs, several gigabytes of it;
 #   make demo PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cpu
 # takes the build for the CPU from PyTorch's own index.
-export PIP_EXTRA_INDEX_URL
 .venv/train: pyproject.toml constraints.txt
 	test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	$(PIP) install torch==$$(sed -n 's/^torch==//p' constraints.txt)

@@ -96,7 +96,9 @@ def describe(run: "foveal.Run") -> dict[str, Any]:
     validation, test = run.evaluation("validation"), run.evaluation("test")
     assert validation is not None
     assert test is not None
-    epochs = [event["seconds"] for event in run.folder.events() if event["event"] == "epoch"]
+    events = run.folder.events()
+    epochs = [event["seconds"] for event in events if event["event"] == "epoch"]
+    training = sum(event["seconds"] for event in events if event["event"] == "trained")
     return {
         "recipe": run.recipe.name,
         "seed": environment["seed"],
@@ -110,7 +112,7 @@ def describe(run: "foveal.Run") -> dict[str, Any]:
             "accuracy": test.accuracy,
             "accuracy_interval": test.accuracy_interval,
         },
-        "seconds": {"epochs": epochs, "median_epoch": statistics.median(epochs)},
+        "seconds": {"training": training, "median_epoch": statistics.median(epochs), "epochs": epochs},
         "history": [vars(record) for record in run.history],
         "hardware": {
             "machine": platform.machine(),

@@ -120,6 +120,8 @@ def test_unreadable_images_are_listed_and_left_out(
     assert "2 files are left out" in said.err
     left_out = json.loads((tmp_path / "run" / "dataset.json").read_text())["left_out"]
     assert {each["path"] for each in left_out} == {"train/notes.txt", "train/0/broken.png"}
+    assert main(["resume", str(tmp_path / "run")]) == 0  # it is finished
+    assert "there is nothing to resume" in capsys.readouterr().err
     assert all(each["reason"] for each in left_out)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, get_args
 from foveal import progress
 from foveal import recipe as recipes
 from foveal.errors import Interrupted, RecipeError
+from foveal.run import RunFolder
 
 if TYPE_CHECKING:
     from foveal.results import Run
@@ -162,11 +163,13 @@ def _train(asked: argparse.Namespace) -> int:
 def _resume(asked: argparse.Namespace) -> int:
     from foveal.fit import resume
 
+    was_finished = RunFolder(asked.run).state in ("trained", "evaluated")
     try:
         run = resume(asked.run)
     except Interrupted as interrupted:
         return _interrupted(interrupted, as_json=asked.json)
-    return _finish(run, evaluate=asked.evaluate, as_json=asked.json)
+    code = _finish(run, evaluate=asked.evaluate, as_json=asked.json)
+    return 0 if was_finished else code
 
 
 def _interrupted(interrupted: Interrupted, *, as_json: bool) -> int:
