@@ -19,17 +19,9 @@ from PIL import Image
 from foveal.data import opcodes, sources
 from foveal.data.archive import Member, members
 from foveal.errors import DataError, MissingExtraError, OutsideError
-from foveal.progress import be_quiet
 
 Batch = dict[bytes, object]
 SIDE, EACH = 4, 6
-
-
-@pytest.fixture(autouse=True)
-def quiet() -> Iterator[None]:
-    be_quiet(True)
-    yield
-    be_quiet(False)
 
 
 # ---- a dataset in CIFAR-10's form, small
