@@ -1,4 +1,4 @@
-"""Print what each step of the series bought, as the README's table.
+"""Print what each step of the series bought, and how `model-s-02` compares with the notebook's log.
 
     python benchmarks/series.py
 
@@ -13,6 +13,8 @@ from typing import Any
 RESULTS = Path(__file__).parent / "results"
 NOTEBOOK = {"accuracy": 0.8155, "epochs": 19, "best_epoch": 13}
 """What the notebook's own log says."""
+NOTEBOOK_LOSSES = (1.7873, 1.3130, 1.1322, 1.0178, 0.9234, 0.8560, 0.7856, 0.7346)
+"""Its training losses, epoch by epoch, up to its first cut of the learning rate."""
 
 
 def main() -> None:
@@ -42,6 +44,14 @@ def main() -> None:
         best = ", ".join(str(result["best_epoch"]) for result in results)
         print(f"| `{recipe}` | {len(results)} | {epochs} | {best} | {spread} | {gain} |")
         before = mean
+    print("\n| training loss in epoch | " + " | ".join(map(str, range(1, 9))) + " |")
+    print("|---|" + "---|" * 8)
+    print("| the notebook | " + " | ".join(f"{loss:.3f}" for loss in NOTEBOOK_LOSSES) + " |")
+    for result in runs.get("model-s-02", []):
+        losses = [record["loss"] for record in result["history"][:8]]
+        print(
+            f"| `model-s-02`, seed {result['seed']} | " + " | ".join(f"{loss:.3f}" for loss in losses) + " |"
+        )
 
 
 if __name__ == "__main__":

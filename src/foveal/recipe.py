@@ -226,6 +226,8 @@ def model_s_01() -> Recipe:
     The notebook lists what it added: three convolutions, width, a 256-unit layer, BatchNorm, dropout and
     another optimizer. So much is known. Our choice, as it does not say: widths 16, 32 and 64, SGD with
     momentum 0.9 at 0.01, and the same plateau and early stopping, which it does not list as new.
+
+    `python benchmarks/model_s.py cifar10`: 72.40 % on CIFAR-10's test images, one seed, 22 epochs.
     """
     return Recipe(
         name="model-s-01",
@@ -235,7 +237,11 @@ def model_s_01() -> Recipe:
 
 
 def model_s_02() -> Recipe:
-    """Return the notebook's model: 815,018 trainable parameters, RMSprop at 0.001; 81.55 % on CIFAR-10."""
+    """Return the notebook's model: 815,018 trainable parameters, RMSprop at 0.001, plateau, early stopping.
+
+    The notebook's own log ends at 81.55 % on CIFAR-10's test images. `python benchmarks/model_s.py cifar10`:
+    83.02 ± 0.47 % (mean and standard deviation of the seeds 0, 1 and 2), 20 to 26 epochs.
+    """
     return Recipe(name="model-s-02", model=ModelS(), optimizer=RMSprop())
 
 
@@ -255,7 +261,11 @@ def model_s_03() -> Recipe:
 
 
 def digits() -> Recipe:
-    """Return the demo's recipe: Model S at 16 pixels for a thousand small grey scans."""
+    """Return the demo's recipe: Model S at 16 pixels for a thousand small grey scans.
+
+    `python benchmarks/digits.py digits`: 99.32 ± 0.25 % on scikit-learn's digits (mean and standard deviation
+    of five seeds), about 10 s each on one core. Chosen on the validation split.
+    """
     return Recipe(
         name="digits",
         model=ModelS(widths=(32, 64), momentum=0.9),
