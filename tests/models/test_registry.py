@@ -82,5 +82,5 @@ def test_rescaling_and_flattening_keep_the_order_of_channels() -> None:
 
 
 def test_a_network_by_name_alone_is_refused() -> None:
-    with pytest.raises(ModelError, match="your own class os.system"):
+    with pytest.raises(ModelError, match=r"your own class os\.system"):
         registry.build(recipes.Custom(architecture="os.system"), size=8, channels=3, classes=2, seed=0)
