@@ -248,7 +248,7 @@ def test_bad_words(capsys: Capture, words: list[str]) -> None:
         code = main(words)
     except SystemExit as stop:
         code = int(stop.code or 0)
-    refused(code, capsys)
+    refused(code, capsys, "did you mean 'train'" if words == ["trian"] else "foveal")
 
 
 def test_evaluating_without_a_test_split(data: Path, tmp_path: Path, capsys: Capture, train) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import io
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -12,6 +13,7 @@ from foveal import __version__
 from foveal.cli import data, training, using
 from foveal.errors import FovealError, missing_extra
 from foveal.progress import printable
+from foveal.reading import nearest
 
 _DESCRIPTION = """\
 Folders of labelled small images in; a measured classifier, its report and its model file out.
@@ -25,6 +27,8 @@ Folders of labelled small images in; a measured classifier, its report and its m
 
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
+        if match := re.fullmatch(r"argument VERB: invalid choice: '(.*)' \(choose from (.*)\)", message):
+            message = f"unknown verb {match[1]!r}; {nearest(match[1], re.findall(r'[a-z]+', match[2]))}"
         self.exit(2, f"{self.prog}: {printable(message, 500)}; see {self.prog} --help\n")
 
 
