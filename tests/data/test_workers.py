@@ -138,12 +138,14 @@ def test_files_that_cannot_be_read_are_named(tmp_path: Path) -> None:
     names = ["vanished", "folder", "whole", "no\0name"]
 
     outcomes, _ = run(tmp_path, names)
-    assert [(outcome.error, outcome.retry) for outcome in outcomes.values()] == [
+    *found, unnameable = [(outcome.error, outcome.retry) for outcome in outcomes.values()]
+    assert found == [
         ("cannot be read: No such file or directory", False),
         ("cannot be read: it is no ordinary file", False),
         (None, False),
-        ("cannot be read: embedded null byte", False),
     ]
+    assert str(unnameable[0]).startswith("cannot be read: ")  # Python's versions word it differently
+    assert "embedded null" in str(unnameable[0])
     assert outcomes[0].digest == ""
 
 
