@@ -23,7 +23,7 @@ def main() -> None:
     for file in sorted((RESULTS / "model-s").glob("model-s-??-?.json")):
         result = json.loads(file.read_text())
         runs.setdefault(result["recipe"], []).append(result)
-    print("| | runs | epochs | best epoch | test accuracy | against the step before |")
+    print("| CIFAR-10, test folder | runs | epochs | best epoch | test accuracy | against the step before |")
     print("|---|---|---|---|---|---|")
     print(
         f"| the notebook (its log) | 1 | {NOTEBOOK['epochs']} | {NOTEBOOK['best_epoch']} "
