@@ -6,7 +6,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check format lowest clean
+.PHONY: demo test check bench format lowest clean
 
 demo: .venv/train
 	.venv/bin/foveal demo
@@ -19,6 +19,15 @@ check: .venv/all
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+
+# The short measurements, some minutes on a quiet machine, printed and not kept; benchmarks/ has the long ones.
+#   make bench DATA=cifar10      (made by: foveal data get cifar10 cifar10)
+DATA ?= cifar10
+bench: .venv/all
+	.venv/bin/python benchmarks/throughput.py $(DATA) --quick --tensorflow
+	.venv/bin/python benchmarks/evaluation.py $(DATA) --quick --tensorflow
+	.venv/bin/python benchmarks/start.py $(DATA) --recipe sprint --quick --tensorflow
+	.venv/bin/python benchmarks/process.py $(DATA) --recipe sprint --quick
 
 format: .venv/all
 	.venv/bin/ruff check --fix .

@@ -30,6 +30,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from contender import peak_memory
+
 TRAINING = ("train1", "train3", "train4", "train5")
 VALIDATION = "train2"
 TEST = "test"
@@ -78,32 +80,61 @@ def parse() -> argparse.Namespace:
 # ---- an environment of its own
 
 
+class UnavailableError(Exception):
+    """TensorFlow cannot be had here; the message says why, `exit_code` what the command ends with."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
 def run_in_environment(options: argparse.Namespace) -> int:
     """Make the environment if it is not there yet, and run this script in it."""
-    base = options.python or suitable_python(options.tensorflow)
-    if base is None:
-        print(
-            "TensorFlow 2.15 needs Python 3.9 to 3.11, and there is no python3.11 on the PATH; "
-            "install one, or name it with --python",
-            file=sys.stderr,
+    try:
+        python = prepare_environment(
+            options.tensorflow, environment=options.environment, python=options.python
         )
-        return 2
-    folder: Path = options.environment or default_environment(options.tensorflow)
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
-    ready = folder / "ready"
-    if not ready.is_file():
-        print(f"installing TensorFlow {options.tensorflow} into {folder}", file=sys.stderr)
-        install = [str(python), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        for command in (
-            [base, "-m", "venv", "--clear", str(folder)],
-            [*install, *requirements(options.tensorflow)],
-        ):
-            if subprocess.run(command, check=False).returncode:
-                print(f"TensorFlow {options.tensorflow} could not be installed: see above", file=sys.stderr)
-                return 3
-        ready.touch()  # last: an installation cut short is made anew
+    except UnavailableError as reason:
+        print(reason, file=sys.stderr)
+        return reason.exit_code
     command = [str(python), str(Path(__file__).resolve()), *sys.argv[1:], "--here"]
     return subprocess.run(command, check=False).returncode
+
+
+def prepare_environment(tensorflow: str, *, environment: Path | None, python: str | None = None) -> Path:
+    """Install a TensorFlow into an environment, unless it is there, and return the Python that has it.
+
+    Args:
+        tensorflow: "2.15" or "current".
+        environment: the environment's folder; by default one in the user's cache.
+        python: the Python to make it with; by default one that this TensorFlow exists for.
+
+    Raises:
+        UnavailableError: there is no such Python, or the installation failed.
+    """
+    base = python or suitable_python(tensorflow)
+    if base is None:
+        raise UnavailableError(
+            "TensorFlow 2.15 needs Python 3.9 to 3.11, and there is no python3.11 on the PATH; "
+            "install one, or name it with --python",
+            exit_code=2,
+        )
+    folder = environment or default_environment(tensorflow)
+    program = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    ready = folder / "ready"
+    if not ready.is_file():
+        print(f"installing TensorFlow {tensorflow} into {folder}", file=sys.stderr)
+        install = [str(program), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        for command in (
+            [base, "-m", "venv", "--clear", str(folder)],
+            [*install, *requirements(tensorflow)],
+        ):
+            if subprocess.run(command, check=False).returncode:
+                raise UnavailableError(
+                    f"TensorFlow {tensorflow} could not be installed: see above", exit_code=3
+                )
+        ready.touch()  # last: an installation cut short is made anew
+    return program
 
 
 def suitable_python(tensorflow: str) -> str | None:
@@ -146,48 +177,23 @@ def run_notebook(options: argparse.Namespace) -> dict[str, Any]:
         keras.utils.set_random_seed(options.seed)
     clock.lap("import")
 
-    # Each folder is batched by itself, so each ends in a short batch: 4 x 157 steps an epoch.
-    def folder(name: str) -> Any:  # noqa: ANN401 - tf.data.Dataset
-        found = keras.utils.image_dataset_from_directory(
-            options.data / name, image_size=(SIDE, SIDE), batch_size=BATCH
-        )
-        assert len(found.class_names) == CLASSES, f"{name} has {len(found.class_names)} classes"
-        return found if options.limit is None else found.take(options.limit)
-
-    training = folder(TRAINING[0])
-    for name in TRAINING[1:]:
-        training = training.concatenate(folder(name))
-    # Whole batches are shuffled: the buffer of 1000 holds all 628 of them.
-    training = training.shuffle(buffer_size=1000).prefetch(buffer_size=tf.data.AUTOTUNE)
-    validation = folder(VALIDATION).prefetch(buffer_size=tf.data.AUTOTUNE)
-    test = folder(TEST).prefetch(buffer_size=tf.data.AUTOTUNE)
+    training, validation, test = datasets(tf, options.data, options.limit)
     clock.lap("datasets")
 
-    model = model_s(keras)
-    model.compile(
-        optimizer=keras.optimizers.RMSprop(learning_rate=0.001),
-        loss=keras.losses.SparseCategoricalCrossentropy(),
-        metrics=["accuracy"],
-    )
+    model = compiled_model(keras)
     clock.lap("model")
 
     epochs = EpochClock()
     with tempfile.TemporaryDirectory() as scratch:
-        decisions = [
-            keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=0.1, patience=3, verbose=1),
-            keras.callbacks.EarlyStopping(
-                monitor="val_loss", patience=6, restore_best_weights=True, verbose=1
-            ),
-            keras.callbacks.ModelCheckpoint(
-                filepath=str(Path(scratch) / "best.keras"), save_best_only=True, monitor="val_loss", verbose=1
-            ),
-            keras.callbacks.LambdaCallback(
-                on_train_begin=lambda logs: epochs.begin(),
-                on_epoch_end=lambda epoch, logs: epochs.end(),
-            ),
-        ]
+        timing = keras.callbacks.LambdaCallback(
+            on_train_begin=lambda logs: epochs.begin(),
+            on_epoch_end=lambda epoch, logs: epochs.end(),
+        )
         history = model.fit(
-            training, validation_data=validation, epochs=options.epochs, callbacks=decisions
+            training,
+            validation_data=validation,
+            epochs=options.epochs,
+            callbacks=[*decisions(keras, Path(scratch)), timing],
         ).history
     clock.lap("fit")
 
@@ -246,6 +252,47 @@ def run_notebook(options: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def folder(tf: Any, path: Path, limit: int | None = None) -> Any:  # noqa: ANN401 - tf.data.Dataset
+    """List one folder, in batches; at most `limit` of them."""
+    found = tf.keras.utils.image_dataset_from_directory(path, image_size=(SIDE, SIDE), batch_size=BATCH)
+    assert len(found.class_names) == CLASSES, f"{path} has {len(found.class_names)} classes"
+    return found if limit is None else found.take(limit)
+
+
+def datasets(tf: Any, data: Path, limit: int | None) -> tuple[Any, Any, Any]:  # noqa: ANN401
+    """Make the training, validation and test data as the notebook does."""
+    # Each folder is batched by itself, so each ends in a short batch: 4 x 157 steps an epoch.
+    training = folder(tf, data / TRAINING[0], limit)
+    for name in TRAINING[1:]:
+        training = training.concatenate(folder(tf, data / name, limit))
+    # Whole batches are shuffled: the buffer of 1000 holds all 628 of them.
+    training = training.shuffle(buffer_size=1000).prefetch(buffer_size=tf.data.AUTOTUNE)
+    validation = folder(tf, data / VALIDATION, limit).prefetch(buffer_size=tf.data.AUTOTUNE)
+    test = folder(tf, data / TEST, limit).prefetch(buffer_size=tf.data.AUTOTUNE)
+    return training, validation, test
+
+
+def decisions(keras: Any, scratch: Path) -> list[Any]:  # noqa: ANN401 - whichever Keras there is
+    """Make the notebook's three callbacks; the best model goes into a scratch folder."""
+    best = str(scratch / "best.keras")
+    return [
+        keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=0.1, patience=3, verbose=1),
+        keras.callbacks.EarlyStopping(monitor="val_loss", patience=6, restore_best_weights=True, verbose=1),
+        keras.callbacks.ModelCheckpoint(filepath=best, save_best_only=True, monitor="val_loss", verbose=1),
+    ]
+
+
+def compiled_model(keras: Any) -> Any:  # noqa: ANN401 - whichever Keras there is
+    """Build and compile the notebook's model."""
+    model = model_s(keras)
+    model.compile(
+        optimizer=keras.optimizers.RMSprop(learning_rate=0.001),
+        loss=keras.losses.SparseCategoricalCrossentropy(),
+        metrics=["accuracy"],
+    )
+    return model
+
+
 def model_s(keras: Any) -> Any:  # noqa: ANN401 - whichever Keras there is
     """Build Model S as the notebook's code has it: "same" padding, BatchNorm after ReLU, softmax inside."""
     layers = keras.layers
@@ -296,16 +343,6 @@ class EpochClock:
         now = time.perf_counter()
         self.seconds.append(now - self._last)
         self._last = now
-
-
-def peak_memory() -> int | None:
-    """Return the most memory this process has held, in bytes, where the system tells."""
-    if sys.platform == "win32":
-        return None
-    import resource
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else peak * 1024
 
 
 def hardware() -> dict[str, Any]:

@@ -9,13 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 import foveal
-from foveal.errors import DataError, Interrupted, ModelError, RecipeError, RunError
+from foveal import fit
+from foveal.data.dataset import Dataset
+from foveal.deployment.bundle import load
+from foveal.engine.library import kernels, without_kernels
+from foveal.errors import DataError, DivergenceError, Interrupted, ModelError, RecipeError, RunError
+from foveal.evaluation.predict import logits
+from foveal.models import registry
 from foveal.training import checkpoint
+from foveal.training.session import Session
 
 
 def digest(file: Path) -> bytes:
@@ -338,3 +346,259 @@ def test_things_show_themselves(finished: Path) -> None:
     assert run.history._repr_html_().count("<tr>") == 4
     assert repr(run.history).count("\n") == 4
     assert "model-s-02" in (finished / "model" / "README.md").read_text()
+
+
+# ---- sprint: kernels, low resolution first, annealing
+
+
+SPRINT = (
+    *("widths=[16, 16]", "low_resolution.size=8", "image.size=16", "epochs=3", "batch_size=25"),
+    *("optimizer.learning_rate=0.1", "bias_learning_rate=2", "head_learning_rate=20"),
+)
+"""Settings that make `sprint` small: 15 steps, the first of them on images of 8 pixels."""
+
+
+def sprint(data: Path, cache: Path, out: Path, *settings: str, **options: object) -> foveal.Run:
+    return foveal.train(data, recipe="sprint", settings=[*SPRINT, *settings], out=out, cache=cache, **options)
+
+
+@pytest.fixture(scope="module")
+def sprinted(few_digits: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of `sprint`. Not to be written to."""
+    return sprint(few_digits, cache, tmp_path_factory.mktemp("sprint") / "run").path
+
+
+def test_sprint_learns(sprinted: Path) -> None:
+    run = foveal.Run(sprinted)
+    assert len(run.history) == 3
+    losses = run.history.column("loss")
+    assert losses[-1] < losses[0]
+    accuracy = run.history.column("validation_accuracy")[-1]
+    assert accuracy is not None
+    assert accuracy > 0.6  # a third by chance
+
+
+def test_sprint_is_annealed(sprinted: Path) -> None:
+    """15 steps in all: the last of each epoch is the 5th, 10th and 15th, and the last is no step of zero."""
+    rates = foveal.Run(sprinted).history.column("learning_rate")
+    assert rates == pytest.approx([0.1 * 11 / 15, 0.1 * 6 / 15, 0.1 * 1 / 15])
+    events = [event["event"] for event in foveal.Run(sprinted).folder.events()]
+    assert "plateau" not in events
+
+
+def test_the_whitening_is_taken_from_the_training_images(sprinted: Path) -> None:
+    tensors = load_file(sprinted / "model" / "model.safetensors")
+    assert (tensors["whitening.weight"].flatten(1).norm(dim=1) > 0).all()
+    first = load_file(min((sprinted / "checkpoints").iterdir()))
+    assert torch.equal(first["network/whitening.weight"], tensors["whitening.weight"])
+
+
+@pytest.mark.parametrize("share", ["0.2", "0.45", "1"])
+@pytest.mark.parametrize("batches", [1, 4, 6])
+def test_sprint_is_taken_up_with_the_same_bits(
+    few_digits: Path, cache: Path, tmp_path: Path, share: str, batches: int
+) -> None:
+    """In the middle of an epoch or at its end, before and after the change of resolution."""
+    expected = sprint(few_digits, cache, tmp_path / "whole", f"share={share}", augment=NOTHING)
+    with pytest.raises(Interrupted):
+        sprint(few_digits, cache, tmp_path / "run", f"share={share}", augment=StopAfter(batches))
+    resumed = foveal.resume(tmp_path / "run", augment=NOTHING)
+    assert bits(resumed) == bits(expected)
+
+
+def test_alternating_flips_are_taken_up_with_the_same_bits(
+    few_digits: Path, sprinted: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The recipe's own augmentation, interrupted while it validates after the first epoch."""
+    real, calls = fit._validate, []
+
+    def stop(session: Session, dataset: Dataset) -> object:
+        calls.append(session.epoch)
+        if len(calls) == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(session, dataset)
+
+    monkeypatch.setattr(fit, "_validate", stop)
+    with pytest.raises(Interrupted):
+        sprint(few_digits, cache, tmp_path / "run")
+    assert calls == [1]
+    assert bits(foveal.resume(tmp_path / "run")) == bits(foveal.Run(sprinted))
+
+
+def test_the_same_seed_gives_the_same_bits_with_kernels(
+    few_digits: Path, sprinted: Path, cache: Path, tmp_path: Path
+) -> None:
+    again = sprint(few_digits, cache, tmp_path / "again")
+    assert bits(again) == bits(foveal.Run(sprinted))
+
+
+@pytest.mark.parametrize("recipe", ["sprint", "model-s-02"])
+def test_without_kernels_runs_are_about_the_same(
+    few_digits: Path, cache: Path, tmp_path: Path, recipe: str
+) -> None:
+    """So nobody needs a compiler."""
+    first = ["low_resolution.size=8"] if recipe == "sprint" else ["dropout=0", "dense=16"]
+    settings = ["widths=[16, 16]", *first, "image.size=16", "epochs=1"]
+    with_them = foveal.train(few_digits, recipe=recipe, settings=settings, out=tmp_path / "a", cache=cache)
+    with without_kernels():
+        without_them = foveal.train(
+            few_digits, recipe=recipe, settings=settings, out=tmp_path / "b", cache=cache
+        )
+    one, other = (each.history.column("loss")[0] for each in (with_them, without_them))
+    assert one == pytest.approx(other, rel=0.02)
+    file = next((few_digits / "test" / "3").iterdir())
+    with without_kernels():  # nor to use what was trained with them
+        found = load(with_them.path).predict([file])[0].probability
+    assert found == pytest.approx(with_them.predict(file)[0].probability, rel=1e-3)
+
+
+def test_resuming_with_other_kernels_is_refused(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    with pytest.raises(Interrupted):
+        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(4))
+    file = tmp_path / "run" / "environment.json"
+    environment = json.loads(file.read_text())
+    assert environment["kernels"].endswith(kernels().about)
+    file.write_text(json.dumps({**environment, "kernels": "source 0123, compiler 1"}))
+    with pytest.raises(
+        RunError, match="what Foveal's kernels are made of was source 0123, compiler 1 and is"
+    ):
+        foveal.resume(tmp_path / "run", augment=NOTHING)
+
+
+def test_validation_logits_are_those_of_the_kept_model(sprinted: Path) -> None:
+    """They are kept from the best epoch, not computed again; both ways must say the same."""
+    run = foveal.Run(sprinted)
+    before = run.evaluation("validation")
+    file = sprinted / "predictions" / "validation.safetensors"
+    stored = load_file(file)["logits"]
+    rows = run.dataset.splits.validation
+    again = logits(load(sprinted).network, run.dataset.pack.pixels, rows)
+    assert np.array_equal(stored.numpy(), again)
+    assert before is not None
+    assert before.n == len(rows)
+
+
+# ---- what comes in
+
+
+def noise(folder: Path, counts: dict[str, int], *, grey: bool = False, even: bool = False) -> Path:
+    """Class folders of random images, or of images of one colour."""
+    random = np.random.default_rng(0)
+    for index, (label, n) in enumerate(counts.items()):
+        (folder / "train" / label).mkdir(parents=True)
+        for number in range(n):
+            shape = (16, 16) if grey else (16, 16, 3)
+            pixels = random.normal(80 + 60 * index, 30, shape).clip(0, 255).astype(np.uint8)
+            if even:
+                pixels[:] = 128
+                pixels[0, 0] = number  # files must differ, or they are one image
+            Image.fromarray(pixels).save(folder / "train" / label / f"{number}.png")
+    return folder
+
+
+RECIPES = {
+    "model-s-02": ["size=16", "widths=[16, 16]", "dense=8", "epochs=2"],
+    "sprint": ["widths=[16, 16]", "low_resolution.size=8", "image.size=16"],
+    "digits": ["widths=[16, 16]", "dense=8", "epochs=2"],
+}
+INPUTS = {
+    "a class smaller than a batch": {"a": 40, "b": 3, "c": 40},
+    "a set smaller than a batch": {"a": 4, "b": 4},
+    "two a class": {"a": 2, "b": 2},
+}
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+@pytest.mark.parametrize("name", [*INPUTS, "grey", "one colour"])
+def test_odd_data_sets_train(tmp_path: Path, recipe: str, name: str) -> None:
+    options = {"grey": name == "grey", "even": name == "one colour"}
+    data = noise(tmp_path / "data", INPUTS.get(name, {"a": 20, "b": 20}), **options)
+    run = foveal.train(
+        data, recipe=recipe, settings=RECIPES[recipe], out=tmp_path / "run", cache=tmp_path / "cache"
+    )
+    assert np.isfinite(run.history.column("loss")).all()
+    assert np.isfinite(run.history.column("validation_loss")).all()
+    weights = load_file(run.path / "model" / "model.safetensors")
+    assert all(each.isfinite().all() for each in weights.values())
+
+
+@pytest.mark.parametrize("recipe", RECIPES)
+def test_one_image_a_class_trains_or_is_refused_with_the_reason(tmp_path: Path, recipe: str) -> None:
+    """Nothing is left to validate with; if that is said, it trains."""
+    data = noise(tmp_path / "data", {"a": 1, "b": 1, "c": 1})
+    settings = RECIPES[recipe]
+    with pytest.raises(DataError, match="the class a has 1 readable images, too few"):
+        foveal.train(data, recipe=recipe, settings=settings, out=tmp_path / "run", cache=tmp_path / "cache")
+    assert not (tmp_path / "run").exists()
+    run = foveal.train(
+        data,
+        recipe=recipe,
+        settings=settings,
+        validation="none",
+        out=tmp_path / "run",
+        cache=tmp_path / "cache",
+    )
+    assert np.isfinite(run.history.column("loss")).all()
+
+
+@pytest.mark.parametrize("with_kernels", [True, False])
+def test_a_last_batch_of_one_image_of_one_pixel_trains(tmp_path: Path, with_kernels: bool) -> None:
+    """Three poolings leave one pixel of eight, and a batch of one image has no variance there."""
+    data = noise(tmp_path / "data", {"a": 9, "b": 8})
+    settings = ["low_resolution=none", "image.size=8", "widths=[16, 16, 16]", "batch_size=16"]
+
+    def run() -> foveal.Run:
+        return foveal.train(
+            data,
+            recipe="sprint",
+            settings=settings,
+            validation="none",
+            out=tmp_path / "run",
+            cache=tmp_path / "cache",
+        )
+
+    if with_kernels:
+        made = run()
+    else:
+        with without_kernels():
+            made = run()
+    assert np.isfinite(made.history.column("loss")).all()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "settings"),
+    [
+        ("model-s-02", ["size=16", "widths=[16, 16]", "optimizer.learning_rate=1e25"]),
+        ("sprint", [*RECIPES["sprint"], "head_learning_rate=1e38", "batch_size=10"]),
+    ],
+)
+def test_divergence_is_named_with_its_step(
+    tmp_path: Path, few_digits: Path, cache: Path, recipe: str, settings: list[str]
+) -> None:
+    with pytest.raises(DivergenceError, match=r"(loss became|no longer finite).* step (\d+)") as caught:
+        foveal.train(few_digits, recipe=recipe, settings=settings, out=tmp_path / "run", cache=cache)
+    assert caught.value.exit_code == 3
+    assert foveal.Run(tmp_path / "run").folder.state != "trained"
+
+
+def test_divergence_after_an_interruption_is_named_with_the_runs_step(
+    tmp_path: Path, few_digits: Path, cache: Path, small: tuple[str, ...]
+) -> None:
+    """Steps are counted from the beginning of the run, not of the epoch or of the process."""
+    with pytest.raises(Interrupted):
+        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(9))
+    newest = max((tmp_path / "run" / "checkpoints").iterdir())
+    assert newest.name == "step-000009.safetensors"
+    real = registry.build
+
+    def broken(*args: object, **options: object) -> nn.Module:
+        network = real(*args, **options)
+        network.register_forward_hook(lambda _module, _inputs, output: output * torch.nan)
+        return network
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(registry, "build", broken)
+        with pytest.raises(DivergenceError, match="loss became nan at step 10;"):
+            foveal.resume(tmp_path / "run", augment=NOTHING)

@@ -100,6 +100,84 @@ def test_what_does_not_fit_is_named(edit: dict, complaint: str) -> None:
     assert complaint in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("name", "edit", "complaint"),
+    [
+        ("model-s-02", {"anneal": {}}, "anneal and plateau both set the learning rate"),
+        ("sprint", {"plateau": {}}, "anneal and plateau both set the learning rate"),
+        ("sprint", {"anneal": {"warm_up": 1}}, "anneal.warm_up is 1.0; it must lie in [0, 1)"),
+        ("sprint", {"anneal": {"warm_up": -0.1}}, "anneal.warm_up is -0.1"),
+        ("sprint", {"low_resolution": {"size": 12}}, "image.size, 32, must be a multiple of it"),
+        ("sprint", {"low_resolution": {"size": 32}}, "low_resolution.size is 32"),
+        ("sprint", {"low_resolution": {"size": 64}}, "low_resolution.size is 64"),
+        ("sprint", {"low_resolution": {"size": 2}}, "low_resolution.size is 2; it must be 4 or more"),
+        ("sprint", {"low_resolution": {"size": 4}}, "image.size is 4: too small for 3 poolings"),
+        ("sprint", {"low_resolution": {"share": 0}}, "low_resolution.share is 0.0; it must lie in (0, 1]"),
+        ("sprint", {"low_resolution": {"share": 1.5}}, "low_resolution.share is 1.5"),
+        ("model-s-02", {"low_resolution": {}}, "Model S's dense layers take images of one size only"),
+        (
+            "sprint",
+            {"image": {"size": 8}, "low_resolution": None, "model": {"name": "sprint", "widths": [8] * 4}},
+            "too small for 4 poolings",
+        ),
+        (
+            "model-s-03",
+            {"augmentation": {"alternate": True}},
+            "augmentation.alternate has no effect without flip",
+        ),
+        ("sprint", {"model": {"name": "sprint", "whitening": 15}}, "model.whitening is 15; it must be even"),
+        ("sprint", {"model": {"name": "sprint", "whitening": 0}}, "model.whitening is 0"),
+        ("sprint", {"model": {"name": "sprint", "whitening": 26}}, "model.whitening is 26"),
+        ("sprint", {"model": {"name": "sprint", "widths": []}}, "model.widths is empty"),
+        ("sprint", {"model": {"name": "sprint", "widths": [0]}}, "model.widths: each must lie"),
+        ("sprint", {"model": {"name": "sprint", "momentum": 1}}, "model.momentum must lie in [0, 1)"),
+        ("sprint", {"model": {"name": "sprint", "activation": "tanh"}}, "activation is 'tanh'"),
+        ("sprint", {"model": {"name": "sprint", "dropout": 0.5}}, "unknown key 'dropout'"),
+        ("sprint", {"l2": 0.1}, "l2 has no effect under muon"),
+        ("model-s-03", {"optimizer": {"name": "muon"}}, "l2 has no effect under muon"),
+        ("sprint", {"label_smoothing": 1}, "label_smoothing is 1.0; it must lie in [0, 1)"),
+        ("sprint", {"label_smoothing": -0.1}, "label_smoothing is -0.1"),
+        ("sprint", {"mixing": "files"}, "mixing is 'files'; it must be folders or images"),
+        ("sprint", {"optimizer": {"name": "muon", "iterations": 0}}, "optimizer.iterations must lie"),
+        ("sprint", {"optimizer": {"name": "muon", "learning_rate": 0}}, "optimizer.learning_rate is 0.0"),
+        (
+            "sprint",
+            {"optimizer": {"name": "muon", "bias_learning_rate": 0}},
+            "optimizer.bias_learning_rate is 0.0",
+        ),
+        (
+            "sprint",
+            {"optimizer": {"name": "muon", "head_learning_rate": -1}},
+            "optimizer.head_learning_rate is -1",
+        ),
+        ("sprint", {"optimizer": {"name": "muon", "sgd_momentum": 1}}, "optimizer.sgd_momentum is 1.0"),
+        ("sprint", {"optimizer": {"name": "muon", "momentum": 1}}, "optimizer.momentum is 1.0"),
+    ],
+)
+def test_what_does_not_fit_together_is_named(name: str, edit: dict, complaint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        Recipe.from_json({**load(name).to_json(), **edit})
+    assert complaint in str(caught.value)
+
+
+def test_an_older_recipe_still_reads() -> None:
+    """What came later has defaults under which a run is as it was."""
+    value = load("model-s-03").to_json()
+    for key in ("label_smoothing", "mixing", "low_resolution", "anneal"):
+        del value[key]
+    del value["augmentation"]["alternate"]
+    assert Recipe.from_json(value) == load("model-s-03")
+
+
+def test_low_resolution_is_a_share_of_all_steps() -> None:
+    recipe, _ = change(load("sprint"), ["share=0.5"])
+    assert [recipe.shrink_at(step, 10) for step in range(10)] == [2] * 5 + [1] * 5
+    assert [recipe.shrink_at(step, 5) for step in range(5)] == [2] * 3 + [1] * 2
+    whole, _ = change(recipe, ["share=1", "low_resolution.size=8"])
+    assert [whole.shrink_at(step, 3) for step in range(3)] == [4] * 3
+    assert load("model-s-02").shrink_at(0, 10) == 1
+
+
 def test_a_missing_key_is_named() -> None:
     value = load("model-s-02").to_json()
     del value["optimizer"]
@@ -120,6 +198,67 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str) -> None:
         load(file)
 
 
+def changes_it_alone(name: str, setting: str, expected) -> None:
+    before = load(name)
+    after, paths = change(before, [setting])
+    assert expected(after)
+    assert len(paths) == 1
+    top = next(iter(paths)).partition(".")[0]
+    assert {**after.to_json(), top: None} == {**before.to_json(), top: None}
+
+
+@pytest.mark.parametrize(
+    ("setting", "expected"),
+    [
+        ("low_resolution=none", lambda recipe: recipe.low_resolution is None),
+        ("low_resolution=default", lambda recipe: recipe.low_resolution == recipes.LowResolution()),
+        ("share=0.25", lambda recipe: recipe.low_resolution == recipes.LowResolution(share=0.25)),
+        ("low_resolution.size=8", lambda recipe: recipe.low_resolution.size == 8),
+        ("anneal=none", lambda recipe: recipe.anneal is None),
+        ("warm_up=0.1", lambda recipe: recipe.anneal == recipes.Anneal(warm_up=0.1)),
+        ("label_smoothing=0", lambda recipe: recipe.label_smoothing == 0.0),
+        ("mixing=folders", lambda recipe: recipe.mixing == "folders"),
+        ("alternate=false", lambda recipe: recipe.augmentation.flip and not recipe.augmentation.alternate),
+        ("whitening=8", lambda recipe: recipe.model == recipes.Sprint(whitening=8)),
+        ("activation=relu", lambda recipe: recipe.model.activation == "relu"),
+        ("widths=[16, 32]", lambda recipe: recipe.model.widths == (16, 32)),
+        ("model.momentum=0.5", lambda recipe: recipe.model.momentum == 0.5),
+        ("optimizer.momentum=0.5", lambda recipe: recipe.optimizer.momentum == 0.5),
+        ("head_learning_rate=1", lambda recipe: recipe.optimizer.head_learning_rate == 1.0),
+        ("optimizer=adam", lambda recipe: recipe.optimizer == Adam()),
+    ],
+)
+def test_a_setting_of_sprint_changes_what_it_names_and_nothing_else(setting: str, expected) -> None:
+    changes_it_alone("sprint", setting, expected)
+
+
+@pytest.mark.parametrize(
+    ("settings", "complaint"),
+    [
+        (["momentum=0.5"], "ambiguous; write model.momentum or optimizer.momentum"),
+        (["size=16"], "ambiguous; write image.size or low_resolution.size"),
+        (["low_resolution=none", "share=0.5"], "'share' has no effect"),
+        (["share=0.5", "low_resolution=none"], "'low_resolution.share' has no effect"),
+        (["dropout=0.5"], "'dropout' has no effect under the recipe sprint"),
+        (["plateau=default"], "anneal and plateau both set the learning rate"),
+        (["flip=false"], "augmentation.alternate has no effect without flip"),
+        (["image.size=24"], "image.size, 24, must be a multiple of it"),
+        (["share=2"], "low_resolution.share is 2.0"),
+        (["low_resolution=16"], "low_resolution is 16"),
+    ],
+)
+def test_a_setting_of_sprint_that_cannot_be_is_refused(settings: list[str], complaint: str) -> None:
+    with pytest.raises(RecipeError) as caught:
+        change(load("sprint"), settings)
+    assert complaint in str(caught.value)
+
+
+@pytest.mark.parametrize("setting", ["share=0.5", "warm_up=0.1", "whitening=8", "head_learning_rate=1"])
+def test_settings_of_sprint_have_no_effect_elsewhere(setting: str) -> None:
+    with pytest.raises(RecipeError, match="has no effect under the recipe model-s-02"):
+        change(load("model-s-02"), [setting])
+
+
 @pytest.mark.parametrize(
     ("setting", "expected"),
     [
@@ -135,12 +274,7 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str) -> None:
     ],
 )
 def test_a_setting_changes_what_it_names_and_nothing_else(setting: str, expected) -> None:
-    before = load("model-s-02")
-    after, paths = change(before, [setting])
-    assert expected(after)
-    assert len(paths) == 1
-    top = next(iter(paths)).partition(".")[0]
-    assert {**after.to_json(), top: None} == {**before.to_json(), top: None}
+    changes_it_alone("model-s-02", setting, expected)
 
 
 @pytest.mark.parametrize(

@@ -37,6 +37,12 @@ def test_a_new_run_is_whole_and_nothing_is_left_beside_it(folder: RunFolder) -> 
     assert list(folder.path.parent.iterdir()) == [folder.path]
 
 
+def test_the_data_set_s_list_is_read_once(folder: RunFolder) -> None:
+    first = folder.dataset
+    assert folder.dataset is first
+    assert RunFolder(folder.path).dataset == first
+
+
 def test_an_existing_folder_is_refused_and_left_alone(folder: RunFolder) -> None:
     with pytest.raises(RunError, match="exists already"):
         RunFolder.create(folder.path, recipe={}, dataset={}, environment={})

@@ -1,6 +1,7 @@
 """One run, told top to bottom: data, network, epochs, decisions, the model that is kept."""
 
 import os
+import threading
 import time
 from collections.abc import Iterable
 from datetime import datetime
@@ -8,16 +9,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
 from foveal import progress
 from foveal import recipe as recipes
 from foveal import settings as changes
-from foveal.data import augment as augmentations
 from foveal.data.augment import Augment
-from foveal.data.batches import steps_per_epoch, training_batches
+from foveal.data.batches import steps_per_epoch, training_batches, training_parts
 from foveal.data.dataset import Dataset, open_dataset
 from foveal.deployment.bundle import Bundle
+from foveal.engine.library import kernels
 from foveal.errors import DivergenceError, Interrupted, RecipeError, RunError
 from foveal.evaluation.metrics import cross_entropy
 from foveal.evaluation.predict import logits
@@ -31,6 +33,8 @@ from foveal.training.session import Session
 from foveal.training.signals import Interruption, noted
 
 DEFAULT_RECIPE = "model-s-02"
+PREPARING = 2000
+"""Training images from which a network takes what it needs before the first step."""
 
 
 def train(
@@ -84,6 +88,7 @@ def train(
     if path.exists():
         raise RunError(f"{path} exists already; choose another --out, or remove it first")
     kept = Path(cache).resolve() if cache is not None else None
+    threading.Thread(target=kernels, daemon=True).start()  # a compiler may work while images decode
     dataset = open_dataset(data, chosen.image, validation=validation, group=group, seed=seed, cache=kept)
     network = _network(chosen, dataset, seed, model)
     origin = {
@@ -93,6 +98,10 @@ def train(
         "cache": None if kept is None else str(kept),
         "own_augmentation": augment is not None,
     }
+    if model is None:
+        rows = dataset.rows("train")
+        some = np.random.default_rng([seed, PREPARING]).permutation(rows)[:PREPARING]
+        registry.prepare(network, torch.from_numpy(dataset.pack.pixels[np.sort(some)]))
     folder = RunFolder.create(path, recipe=chosen.to_json(), dataset=dataset.to_json(), environment=origin)
     session = Session.begin(folder, chosen, network, dataset.class_counts(dataset.rows("train")))
     session.save()  # from here on, `resume` knows the initial weights, a user's own network's too
@@ -133,8 +142,8 @@ def resume(
 def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment: Augment | None) -> Run:
     """Train to the end, validate and decide after every epoch, and keep the best weights as the model."""
     folder, state = session.folder, session.state
-    augment = augment or augmentations.from_recipe(recipe.augmentation)
-    steps = steps_per_epoch(dataset.splits.train, recipe.batch_size)
+    steps = steps_per_epoch(training_parts(dataset, recipe), recipe.batch_size)
+    best_logits = None  # on validation images, unless the best epoch lies before an interruption
     began = time.perf_counter()
     folder.event("training", epoch=session.epoch, step=session.step)
     _announce(session, recipe, dataset, steps)
@@ -144,27 +153,29 @@ def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment:
             epoch_began = time.perf_counter()
             batches = training_batches(
                 dataset,
-                batch_size=recipe.batch_size,
-                augment=augment,
+                recipe,
                 seed=seed,
                 epoch=session.epoch,
                 position=session.position,
+                augment=augment,
             )
             label = f"epoch {session.epoch}/{recipe.epochs}"
+            state.learning_rate = session.rate(session.step, steps * recipe.epochs)
             with progress.bar(steps, label, "steps", done=session.position) as bar:
-                for step in run_epoch(state, batches):
+                for step in run_epoch(state, batches, done=session.step):
                     session.count(step)
+                    state.learning_rate = session.rate(session.step, steps * recipe.epochs)
                     so_far = session.so_far
                     bar.show(loss=f"{so_far.loss:.4f}", accuracy=f"{so_far.accuracy:.4f}")
                     bar.advance()
                     if interruption.signal_number is not None:
                         _stop(session, interruption)
 
-            loss, accuracy = _validate(session, dataset)
+            found, loss, accuracy = _validate(session, dataset)
             record = EpochRecord(
                 epoch=session.epoch,
                 step=session.step,
-                learning_rate=state.learning_rate,
+                learning_rate=session.rate(session.step - 1, steps * recipe.epochs),
                 loss=session.so_far.loss,
                 accuracy=session.so_far.accuracy,
                 validation_loss=loss,
@@ -172,7 +183,8 @@ def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment:
             )
             folder.add_epoch(record)
 
-            session.best.update(loss, epoch=record.epoch, step=record.step)
+            if session.best.update(loss, epoch=record.epoch, step=record.step):
+                best_logits = found
             if loss is not None and session.plateau is not None:
                 state.learning_rate = session.plateau.update(loss, record.learning_rate)
                 if state.learning_rate != record.learning_rate:
@@ -201,22 +213,24 @@ def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment:
     )
     run = Run(folder.path, dataset=dataset, bundle=bundle)
     if len(dataset.splits.validation):
-        run.evaluate("validation")
+        run.evaluate("validation", found=best_logits)
     return run
 
 
-def _validate(session: Session, dataset: Dataset) -> tuple[float | None, float | None]:
-    """Return loss and accuracy on the validation split; None where nothing validates."""
+def _validate(
+    session: Session, dataset: Dataset
+) -> tuple[NDArray[np.float32] | None, float | None, float | None]:
+    """Return logits, loss and accuracy on the validation split; None where nothing validates."""
     rows = dataset.splits.validation
     if len(rows) == 0:
-        return None, None
+        return None, None, None
     found, labels = logits(session.state.network, dataset.pack.pixels, rows), dataset.labels[rows]
     if not np.isfinite(found).all():
         raise DivergenceError(
-            f"the network's outputs are no longer finite after epoch {session.epoch}; "
+            f"the network's outputs are no longer finite after epoch {session.epoch}, step {session.step}; "
             f"a smaller learning rate may help: --set learning_rate={session.state.learning_rate / 10:g}"
         )
-    return cross_entropy(found, labels), float((found.argmax(axis=1) == labels).mean())
+    return found, cross_entropy(found, labels), float((found.argmax(axis=1) == labels).mean())
 
 
 def _stop(session: Session, interruption: Interruption) -> None:
@@ -259,6 +273,11 @@ def _announce(session: Session, recipe: Recipe, dataset: Dataset, steps: int) ->
             f"{len(dataset.left_out)} files are left out, all listed in dataset.json; the first: "
             f"{progress.printable(path)}: {progress.printable(reason)}"
         )
+    if (loaded := kernels()).library is None:
+        progress.line(
+            f"Foveal's own kernels are not used, so training takes about twice as long: {loaded.about}; "
+            f"install a C compiler, gcc or clang"
+        )
     progress.line(f"run folder: {session.folder.path}")
 
 
@@ -276,7 +295,7 @@ def _tell(session: Session, recipe: Recipe, record: EpochRecord, seconds: float)
     parts += [f"learning rate {record.learning_rate:g}", f"{seconds:.1f} s"]
     if session.best.epoch == record.epoch and record.validation_loss is not None:
         parts.append("best so far")
-    if session.state.learning_rate != record.learning_rate:
+    if session.anneal is None and session.state.learning_rate != record.learning_rate:
         parts.append(f"learning rate cut to {session.state.learning_rate:g}")
     if session.stopping:
         parts.append(f"stopping early: no improvement since epoch {session.best.epoch}")

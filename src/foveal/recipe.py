@@ -69,6 +69,32 @@ class ModelS:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Sprint:
+    """A whitening layer, then groups of two 3×3 convolutions, with 2×2 max pooling after the first of each.
+
+    The family of Keller Jordan's airbench (arXiv:2404.00498).
+    """
+
+    name: Literal["sprint"] = "sprint"
+    widths: tuple[int, ...] = (32, 64, 80)
+    """Filters of each group's convolutions. The kernels take multiples of 16."""
+    whitening: int = 16
+    """Filters of the whitening layer, 2×2 pixels each, fixed from the data; even."""
+    activation: Literal["relu", "silu"] = "silu"
+    momentum: float = 0.85
+    """The share of its old value that a moving average of batch normalisation keeps at each step."""
+
+    def __post_init__(self) -> None:
+        _require(len(self.widths) > 0, "model.widths is empty; name at least one group's filters")
+        _require(all(1 <= w <= 4096 for w in self.widths), "model.widths: each must lie between 1 and 4096")
+        _require(
+            2 <= self.whitening <= 24 and self.whitening % 2 == 0,
+            f"model.whitening is {self.whitening}; it must be even and lie between 2 and 24",
+        )
+        _require(0 <= self.momentum < 1, "model.momentum must lie in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Custom:
     """A network of the user's own, passed from Python."""
 
@@ -116,6 +142,33 @@ class SGD:
         _check_optimizer(self.learning_rate, 1.0, {"momentum": self.momentum})
 
 
+@dataclass(frozen=True, kw_only=True)
+class Muon:
+    """Muon (Jordan 2024) for the filters of convolutions; Nesterov's momentum for everything else."""
+
+    name: Literal["muon"] = "muon"
+    learning_rate: float = 0.24
+    """Of the filters: each step changes them by an orthogonal matrix times this."""
+    momentum: float = 0.6
+    iterations: int = 3
+    """Of Newton and Schulz's towards that matrix."""
+    bias_learning_rate: float = 26.5
+    """Of biases: shifts of batch normalisation, for the mean loss of a batch."""
+    head_learning_rate: float = 335.0
+    """Of the last layer."""
+    sgd_momentum: float = 0.85
+
+    def __post_init__(self) -> None:
+        _check_optimizer(
+            self.learning_rate, 1.0, {"momentum": self.momentum, "sgd_momentum": self.sgd_momentum}
+        )
+        for name in ("bias_learning_rate", "head_learning_rate"):
+            _require(
+                getattr(self, name) > 0, f"optimizer.{name} is {getattr(self, name)}; it must be above 0"
+            )
+        _require(1 <= self.iterations <= 20, "optimizer.iterations must lie between 1 and 20")
+
+
 def _check_optimizer(learning_rate: float, epsilon: float, decays: Mapping[str, float]) -> None:
     _require(learning_rate > 0, f"optimizer.learning_rate is {learning_rate}; it must be above 0")
     _require(epsilon > 0, f"optimizer.epsilon is {epsilon}; it must be above 0")
@@ -156,11 +209,39 @@ class Augmentation:
 
     flip: bool = False
     """Mirror left and right with probability ½. Wrong for digits, text and the like."""
+    alternate: bool = False
+    """Mirror each image in every second epoch, by turns, in place of chance."""
     shift: int = 0
     """Shift by up to so many pixels in each direction, mirroring at the border."""
 
     def __post_init__(self) -> None:
+        _require(self.flip or not self.alternate, "augmentation.alternate has no effect without flip")
         _require(0 <= self.shift <= 64, f"augmentation.shift is {self.shift}; it must lie between 0 and 64")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anneal:
+    """Let the learning rate fall in a straight line from its full value to zero at the last step."""
+
+    warm_up: float = 0.0
+    """The share of all steps over which it first rises from zero."""
+
+    def __post_init__(self) -> None:
+        _require(0 <= self.warm_up < 1, f"anneal.warm_up is {self.warm_up}; it must lie in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LowResolution:
+    """Train on smaller images first: early on, coarse shapes teach as much and cost less."""
+
+    size: int = 16
+    """Height and width in pixels; image.size must be a multiple of it."""
+    share: float = 0.4
+    """Of all steps."""
+
+    def __post_init__(self) -> None:
+        _require(self.size >= 4, f"low_resolution.size is {self.size}; it must be 4 or more")
+        _require(0 < self.share <= 1, f"low_resolution.share is {self.share}; it must lie in (0, 1]")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,8 +249,8 @@ class Recipe:
     """Everything that decides how a model is trained, apart from the data and the seed."""
 
     name: str
-    model: ModelS | Custom
-    optimizer: RMSprop | Adam | SGD
+    model: ModelS | Sprint | Custom
+    optimizer: RMSprop | Adam | SGD | Muon
     image: Image = field(default_factory=Image)
     epochs: int = 30
     """At most so many passes over the training images."""
@@ -178,7 +259,13 @@ class Recipe:
     """Penalty l2·Σw² on the kernels of convolutional and dense layers, as Keras' regularizers.l2."""
     class_weights: Literal["none", "balanced"] = "none"
     """`balanced` weighs each image by n / (classes · images of its class) in the training loss."""
+    label_smoothing: float = 0.0
+    """The share of each label that is spread evenly over all classes (Szegedy et al. 2016, section 7)."""
+    mixing: Literal["folders", "images"] = "folders"
+    """What a batch is drawn from: one training folder, as in the notebook, or all images together."""
     augmentation: Augmentation = field(default_factory=Augmentation)
+    low_resolution: LowResolution | None = None
+    anneal: Anneal | None = None
     plateau: Plateau | None = field(default_factory=Plateau)
     early_stopping: EarlyStopping | None = field(default_factory=EarlyStopping)
 
@@ -194,11 +281,40 @@ class Recipe:
             self.augmentation.shift < self.image.size,
             f"augmentation.shift is {self.augmentation.shift}; it must be less than image.size",
         )
+        _require(
+            0 <= self.label_smoothing < 1,
+            f"label_smoothing is {self.label_smoothing}; it must lie in [0, 1)",
+        )
+        _require(
+            self.l2 == 0 or not isinstance(self.optimizer, Muon),
+            "l2 has no effect under muon, which keeps the norm of the filters; leave it 0",
+        )
+        _require(
+            self.anneal is None or self.plateau is None,
+            "anneal and plateau both set the learning rate; leave one out, with plateau=none, say",
+        )
+        smallest = self.image.size
+        if self.low_resolution is not None:
+            smallest = self.low_resolution.size
+            _require(
+                smallest < self.image.size and self.image.size % smallest == 0,
+                f"low_resolution.size is {smallest}; image.size, {self.image.size}, must be a multiple of it",
+            )
         if isinstance(self.model, ModelS):
             _require(
-                self.image.size >> len(self.model.widths) >= 1,
-                f"image.size is {self.image.size}: too small for {len(self.model.widths)} poolings",
+                self.low_resolution is None,
+                "low_resolution: Model S's dense layers take images of one size only",
             )
+        if not isinstance(self.model, Custom):
+            _require(
+                smallest >> len(self.model.widths) >= 1,
+                f"image.size is {smallest}: too small for {len(self.model.widths)} poolings",
+            )
+
+    def shrink_at(self, step: int, steps: int) -> int:
+        """Say by which factor the images of a step (from 0) of so many are to be shrunk."""
+        low = self.low_resolution
+        return self.image.size // low.size if low is not None and step < low.share * steps else 1
 
     def to_json(self) -> dict[str, Any]:
         """Write the recipe as JSON values; `Recipe.from_json` reads it back equal."""
@@ -262,6 +378,24 @@ def model_s_03() -> Recipe:
     )
 
 
+def sprint() -> Recipe:
+    """Return the shortest way to the notebook's accuracy on CIFAR-10."""
+    return Recipe(
+        name="sprint",
+        model=Sprint(),
+        optimizer=Muon(),
+        epochs=2,
+        batch_size=250,
+        label_smoothing=0.2,
+        mixing="images",
+        augmentation=Augmentation(flip=True, alternate=True),
+        low_resolution=LowResolution(),
+        anneal=Anneal(),
+        plateau=None,
+        early_stopping=None,
+    )
+
+
 def digits() -> Recipe:
     """Return the demo's recipe: Model S at 16 pixels for a thousand small grey scans.
 
@@ -283,6 +417,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "model-s-01": model_s_01,
     "model-s-02": model_s_02,
     "model-s-03": model_s_03,
+    "sprint": sprint,
     "digits": digits,
 }
 

@@ -7,6 +7,8 @@ from html import escape
 from pathlib import Path
 from typing import Any, Literal, overload
 
+import numpy as np
+from numpy.typing import NDArray
 from torch import nn
 
 from foveal import progress
@@ -176,8 +178,10 @@ class Run:
         """Whether the data set has a test split. Its images are not opened for this."""
         return bool(self.folder.dataset["splits"]["test"]["n"])
 
-    def evaluate(self, split: Judged = "test") -> Evaluation:
+    def evaluate(self, split: Judged = "test", *, found: NDArray[np.float32] | None = None) -> Evaluation:
         """Measure the model on a split and return the evaluation.
+
+        `found` are the model's logits (N, classes) on that split, where they are known already.
 
         The predictions are kept per image in `predictions/`, the numbers in `evaluation.json`. Opening the
         test split is recorded among the run's events.
@@ -192,7 +196,9 @@ class Run:
         rows = dataset.rows(split)
         if split == "test":
             self.folder.event("test split opened", n=len(rows))
-        found, labels = logits(network, dataset.pack.pixels, rows), dataset.labels[rows]
+        if found is None:
+            found = logits(network, dataset.pack.pixels, rows)
+        labels = dataset.labels[rows]
         save_predictions(
             self.folder.predictions,
             split,
@@ -202,7 +208,8 @@ class Run:
             classes=dataset.classes,
         )
         evaluation = metrics.evaluate(found, labels, dataset.classes, split=split)
-        write_json(self.folder.evaluation, reports.evaluation_json(self._gather(**{split: evaluation})))
+        gathered = self._gather(curved=False, **{split: evaluation})
+        write_json(self.folder.evaluation, reports.evaluation_json(gathered))
         if split == "test":
             self.folder.event("evaluated", split=split, n=evaluation.n, accuracy=evaluation.accuracy)
         return evaluation
@@ -218,13 +225,16 @@ class Run:
         """Write the report of what was measured so far, with its pictures; return the page's path."""
         return reports.write(self._gather(), self.folder)
 
-    def _gather(self, **fresh: Evaluation) -> Report:
-        """Put together what a report tells; `fresh` evaluations by split go before stored ones."""
+    def _gather(self, *, curved: bool = True, **fresh: Evaluation) -> Report:
+        """Put together what a report tells, with or without ROC curves.
+
+        `fresh` evaluations by split go before stored ones.
+        """
         validation = fresh.get("validation") or self.evaluation("validation")
         test = fresh.get("test") or self.evaluation("test")
         judged = test or validation
         curves: tuple[RocCurve, ...] = ()
-        if judged is not None:
+        if judged is not None and curved:
             found, labels = load_predictions(self.folder.predictions, judged.split)
             curves = roc_curves(softmax(found), labels, [each.name for each in judged.classes])
         decoding = self.bundle.decoding

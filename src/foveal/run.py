@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -94,9 +95,9 @@ class RunFolder:
         """The resolved recipe, as JSON."""
         return read_json(self.path / "recipe.json")
 
-    @property
+    @cached_property
     def dataset(self) -> Any:  # noqa: ANN401 - JSON
-        """Fingerprint, classes, splits and what was left out, as JSON."""
+        """Fingerprint, classes, splits and what was left out, as JSON: long, never changed, so read once."""
         return read_json(self.path / "dataset.json")
 
     @property

@@ -10,14 +10,21 @@ from foveal.reading import nearest, read
 from foveal.recipe import (
     SGD,
     Adam,
+    Anneal,
     Augmentation,
     Custom,
     EarlyStopping,
+    LowResolution,
     ModelS,
+    Muon,
     Plateau,
     Recipe,
     RMSprop,
+    Sprint,
 )
+
+_OPTIONAL = ("plateau", "early_stopping", "anneal", "low_resolution")
+"""Parts of a recipe that can be left out."""
 
 
 def change(recipe: Recipe, settings: Iterable[str]) -> tuple[Recipe, frozenset[str]]:
@@ -56,7 +63,7 @@ def _paths(value: object, prefix: str = "") -> list[str]:
             continue  # of moving averages that are not there
         if is_dataclass(part):
             found += _paths(part, path + ".")
-        if path in ("optimizer", "plateau", "early_stopping") or not is_dataclass(part):
+        if path in ("optimizer", *_OPTIONAL) or not is_dataclass(part):
             found.append(path)
     return found
 
@@ -82,10 +89,12 @@ def _resolve(recipe: Recipe, key: str) -> str:
 def _known_elsewhere() -> set[str]:
     """List the settings of all parts that some recipe may have, by path and by plain name."""
     parts = {
-        "model": (ModelS,),
-        "optimizer": (RMSprop, Adam, SGD),
+        "model": (ModelS, Sprint),
+        "optimizer": (RMSprop, Adam, SGD, Muon),
         "plateau": (Plateau,),
         "early_stopping": (EarlyStopping,),
+        "anneal": (Anneal,),
+        "low_resolution": (LowResolution,),
     }
     names = [
         (prefix, each.name) for prefix, kinds in parts.items() for kind in kinds for each in fields(kind)

@@ -1,4 +1,5 @@
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -9,14 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from foveal.data.augment import Augment, from_recipe
-from foveal.data.batches import Batch, epoch_order, steps_per_epoch, training_batches
+from foveal.data.augment import Augment, Draws, apply, shrunk
+from foveal.data.batches import Batch, epoch_order, steps_per_epoch, training_batches, training_parts
 from foveal.data.dataset import Dataset
 from foveal.data.decode import Decoding
 from foveal.data.pack import Pack
 from foveal.data.split import Rows, Splits
 from foveal.errors import DataError
-from foveal.recipe import Augmentation
+from foveal.recipe import Augmentation, Image, LowResolution, Recipe, Sprint, load
 
 NOTEBOOK = tuple(np.arange(start, start + 10_000) for start in (0, 10_000, 20_000, 30_000))
 
@@ -50,12 +51,29 @@ def dataset(sizes: Sequence[int] = (37, 20)) -> Dataset:
     )
 
 
+PLAIN = replace(load("model-s-02"), batch_size=8)
+CHANGED = replace(PLAIN, augmentation=Augmentation(flip=True, shift=2))
+SPRINT = replace(
+    load("sprint"),
+    batch_size=8,
+    epochs=3,
+    image=Image(size=8),
+    low_resolution=LowResolution(size=4, share=0.5),
+    model=Sprint(widths=(8, 8)),
+)
+"""Alternating flips, shifts, low resolution first, all folders mixed."""
+
+
 def batches(
-    data: Dataset, *, augment: Augment | None = None, seed: int = 1, epoch: int = 1, position: int = 0
+    data: Dataset,
+    *,
+    recipe: Recipe = PLAIN,
+    augment: Augment | None = None,
+    seed: int = 1,
+    epoch: int = 1,
+    position: int = 0,
 ) -> list[Batch]:
-    return list(
-        training_batches(data, batch_size=8, augment=augment, seed=seed, epoch=epoch, position=position)
-    )
+    return list(training_batches(data, recipe, augment=augment, seed=seed, epoch=epoch, position=position))
 
 
 def same(one: Sequence[Batch], other: Sequence[Batch]) -> bool:
@@ -131,31 +149,113 @@ def test_a_batch_holds_the_images_and_their_labels() -> None:
         assert np.array_equal(batch.labels.numpy(), rows % 3)
 
 
-@pytest.mark.parametrize("augmented", [False, True])
-def test_starting_at_a_position_is_skipping_to_it(augmented: bool) -> None:
+@pytest.mark.parametrize("recipe", [PLAIN, CHANGED, SPRINT], ids=["plain", "changed", "sprint"])
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_starting_at_a_position_is_skipping_to_it(recipe: Recipe, epoch: int) -> None:
     """So an interrupted epoch goes on with the very images, augmentation and dropout it would have had."""
     data = dataset()
-    augment = from_recipe(Augmentation(flip=True, shift=2)) if augmented else None
-    everything = batches(data, augment=augment)
+    everything = batches(data, recipe=recipe, epoch=epoch)
     for position in range(len(everything) + 1):
-        assert same(batches(data, augment=augment, position=position), everything[position:])
+        assert same(batches(data, recipe=recipe, epoch=epoch, position=position), everything[position:])
 
 
-def test_seed_and_epoch_decide_all() -> None:
+@pytest.mark.parametrize("recipe", [CHANGED, SPRINT], ids=["changed", "sprint"])
+def test_seed_and_epoch_decide_all(recipe: Recipe) -> None:
     data = dataset()
-    augment = from_recipe(Augmentation(flip=True, shift=2))
-    assert same(batches(data, augment=augment), batches(data, augment=augment))
-    assert not same(batches(data, augment=augment), batches(data, augment=augment, seed=2))
-    assert not same(batches(data, augment=augment), batches(data, augment=augment, epoch=2))
+    assert same(batches(data, recipe=recipe), batches(data, recipe=recipe))
+    assert not same(batches(data, recipe=recipe), batches(data, recipe=recipe, seed=2))
+    assert not same(batches(data, recipe=recipe), batches(data, recipe=recipe, epoch=2))
 
 
 def test_augmentation_does_not_change_the_order() -> None:
     data = dataset()
-    plain, changed = batches(data), batches(data, augment=from_recipe(Augmentation(flip=True)))
+    flips = replace(PLAIN, augmentation=Augmentation(flip=True))
+    plain, changed = batches(data), batches(data, recipe=flips)
     for one, other in zip(plain, changed, strict=True):
         assert torch.equal(one.labels, other.labels)
         assert one.seed == other.seed
     assert any(not torch.equal(one.images, other.images) for one, other in zip(plain, changed, strict=True))
+
+
+def test_the_recipes_augmentation_is_drawn_from_the_batchs_own_generator() -> None:
+    """Mirrored, then down and right: the draws that Model S's third recipe was measured with."""
+    data = dataset()
+    order = epoch_order(data.splits.train, 8, seed=1, epoch=4)
+    for index, batch in enumerate(batches(data, recipe=CHANGED, epoch=4)):
+        random = np.random.default_rng([1, 4, 2, index])
+        mirrored = random.random(len(order[index])) < 0.5
+        down, right = random.integers(-2, 3, size=(2, len(order[index])))
+        draws = Draws(mirrored=mirrored, down=down, right=right)
+        assert np.array_equal(batch.images.numpy(), apply(data.pack.pixels, order[index], draws))
+
+
+def test_alternating_flips_show_every_image_both_ways() -> None:
+    """Epoch by epoch, whatever batch an image comes in; another seed begins with others."""
+    recipe = replace(PLAIN, augmentation=Augmentation(flip=True, alternate=True), mixing="images")
+    data = dataset()
+
+    def mirrored(epoch: int, seed: int = 1) -> dict[int, bool]:
+        found = {}
+        order = epoch_order(training_parts(data, recipe), 8, seed=seed, epoch=epoch)
+        for rows, batch in zip(order, batches(data, recipe=recipe, epoch=epoch, seed=seed), strict=True):
+            for row, image in zip(rows.tolist(), batch.images.numpy(), strict=True):
+                flipped = np.array_equal(image, data.pack.pixels[row][:, ::-1])
+                assert flipped or np.array_equal(image, data.pack.pixels[row])
+                found[row] = flipped
+        return found
+
+    first, second = mirrored(1), mirrored(2)
+    assert len(first) == 57
+    assert all(first[row] != second[row] for row in first)
+    assert mirrored(3) == first
+    assert mirrored(1, seed=2) != first
+    assert 10 < sum(first.values()) < 47
+
+
+def test_low_resolution_comes_first() -> None:
+    """Half of the 24 steps of three epochs of 8: the change falls into the middle of the second."""
+    data = dataset()
+    sizes = [
+        batch.images.shape[1] for epoch in (1, 2, 3) for batch in batches(data, recipe=SPRINT, epoch=epoch)
+    ]
+    assert sizes == [4] * 12 + [8] * 12
+
+
+def test_small_images_are_the_large_ones_shrunk() -> None:
+    data = dataset()
+    small, large = batches(data, recipe=SPRINT), batches(data, recipe=replace(SPRINT, low_resolution=None))
+    for one, other in zip(small, large, strict=True):
+        assert np.array_equal(one.images.numpy(), shrunk(other.images.numpy(), 2))
+        assert torch.equal(one.labels, other.labels)
+        assert one.seed == other.seed
+
+
+def test_a_users_augmentation_sees_full_images() -> None:
+    data = dataset()
+    seen: list[tuple[int, ...]] = []
+
+    def note(images: NDArray[np.uint8], _: np.random.Generator) -> NDArray[np.uint8]:
+        seen.append(images.shape[1:])
+        return images
+
+    recipe = replace(SPRINT, augmentation=Augmentation())
+    made = batches(data, recipe=recipe, augment=note)
+    assert set(seen) == {(8, 8, 3)}
+    assert same(made, batches(data, recipe=recipe))
+    assert made[0].images.shape[1:] == (4, 4, 3)
+
+
+def test_mixing_images_takes_all_folders_together() -> None:
+    data = dataset((37, 20))
+    assert [len(part) for part in training_parts(data, PLAIN)] == [37, 20]
+    (whole,) = training_parts(data, SPRINT)
+    assert sorted(whole.tolist()) == sorted(np.concatenate(data.splits.train).tolist())
+    assert [len(batch.labels) for batch in batches(data, recipe=replace(SPRINT, low_resolution=None))].count(
+        8
+    ) == 7
+    folder = {row: index for index, part in enumerate(data.splits.train) for row in part.tolist()}
+    mixed = epoch_order(training_parts(data, SPRINT), 8, seed=1, epoch=1)
+    assert any(len({folder[row] for row in batch.tolist()}) == 2 for batch in mixed)
 
 
 def test_every_step_has_random_numbers_of_its_own() -> None:

@@ -2,6 +2,7 @@ import io
 import struct
 import zlib
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -603,6 +604,89 @@ def test_hostile_files_are_decoded_or_refused(hostile: Path, kind: str) -> None:
             decoded += 1
     assert refused > 0
     assert decoded > 0
+
+
+# ---- the short way for plain PNG files
+
+
+def outcome(content: bytes, settings: Decoding) -> tuple[bytes, bool, int] | str:
+    try:
+        found = decode(content, settings)
+    except DecodeError as error:
+        return str(error)
+    return found.pixels.tobytes(), found.grey, found.clipped
+
+
+def the_long_way(content: bytes, settings: Decoding) -> tuple[bytes, bool, int] | str:
+    with mock.patch.object(module, "_plain_png", return_value=None):
+        return outcome(content, settings)
+
+
+def split_pixels(content: bytes, at: int) -> bytes:
+    """Put the pixels of a PNG with one IDAT into two, cut after `at` bytes."""
+    size = struct.unpack_from(">I", content, 33)[0]
+    data = content[41 : 41 + size]
+    parts = b"".join(
+        struct.pack(">I", len(part)) + b"IDAT" + part + struct.pack(">I", zlib.crc32(b"IDAT" + part))
+        for part in (data[:at], data[at:])
+    )
+    return content[:33] + parts + content[45 + size :]
+
+
+@given(
+    st.sampled_from([(16, 16), (16, 16, 3), (9, 21), (9, 21, 3)]).flatmap(
+        lambda shape: arrays(np.uint8, shape)
+    ),
+    st.sampled_from([1, 3]),
+    st.sampled_from(["stretch", "crop", "pad"]),
+    st.integers(0, 40),
+)
+def test_the_short_way_gives_what_the_long_way_does(values: Pixels, channels: int, fit: str, at: int) -> None:
+    settings = decoding(16, channels=channels, fit=fit, background="red")
+    for content in (encode_png(values), split_pixels(encode_png(values), at)):
+        assert module._plain_png(content) is not None
+        assert outcome(content, settings) == the_long_way(content, settings)
+
+
+@given(st.data())
+def test_damage_is_judged_by_the_long_way(data: st.DataObject) -> None:
+    """One byte changed, or the end cut off: the result or the reason is that of the long way."""
+    content = bytearray(encode_png(noise(8, 8, 3)))
+    at = data.draw(st.integers(0, len(content) - 1))
+    if data.draw(st.booleans()):
+        content[at] ^= data.draw(st.integers(1, 255))
+    else:
+        del content[at:]
+    settings = decoding(8)
+    assert outcome(bytes(content), settings) == the_long_way(bytes(content), settings)
+
+
+def test_damage_behind_whole_checksums_is_judged_by_the_long_way() -> None:
+    row = bytes(range(24))
+    for scanline in (row[:-1], row + b"!", b"", b"\0" * 1000):
+        content = png(8, 8, 2, scanline)
+        assert outcome(content, decoding(8)) == the_long_way(content, decoding(8))
+    assert module._plain_png(png(8, 8, 2, row[:-1])) is None
+    assert module._plain_png(png(8, 8, 2, row)) is not None
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        png(
+            8, 8, 2, bytes(24), (b"eXIf", b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x03\0\0\0\0\0\0\0")
+        ),
+        png(8, 8, 2, bytes(24), (b"tRNS", bytes(6))),
+        png(8, 8, 2, bytes(24), (b"tEXt", b"Comment\0nothing")),
+        png(8, 16, 2, bytes(48)),
+        png(8, 8, 3, bytes(8), (b"PLTE", bytes(768))),
+        png(8, 8, 6, bytes(32)),
+        png(0, 8, 2, b""),
+    ],
+    ids=["orientation", "transparency", "text", "deep", "palette", "alpha", "no pixels"],
+)
+def test_what_is_not_plain_goes_the_long_way(content: bytes) -> None:
+    assert module._plain_png(content) is None
 
 
 # ---- the settings

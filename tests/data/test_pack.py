@@ -1,4 +1,5 @@
 import errno
+import io
 import json
 import os
 import shutil
@@ -61,7 +62,7 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
         files.extend(path for _, path in jobs)
         shape = (rows, decoding.size, decoding.size, decoding.channels)
         mapped = np.memmap(pixels, dtype=np.uint8, mode="r+", shape=shape)
-        return {row: workers._decode_file(root / path, decoding, mapped, row) for row, path in jobs}
+        return {row: workers._decode_file(str(root), path, decoding, mapped, row) for row, path in jobs}
 
     monkeypatch.setattr(module, "decode_files", decode_files)
     return files
@@ -262,15 +263,14 @@ def test_what_could_not_be_read_is_tried_again(
 ) -> None:
     """The listing is the same before and after `chmod`, so the pack would be found again."""
     root = data_set(tmp_path / "data")
-    real = Path.open
     with monkeypatch.context() as locked:
 
-        def refuse(path: Path, *args: object, **options: object) -> object:
-            if path.name == "0.png":
+        def refuse(path: str, *args: object, **options: object) -> object:
+            if path.endswith("0.png"):
                 raise PermissionError(errno.EACCES, "Permission denied")
-            return real(path, *args, **options)  # type: ignore[call-overload]
+            return io.open(path, *args, **options)  # type: ignore[call-overload] # noqa: UP020
 
-        locked.setattr(Path, "open", refuse)
+        locked.setattr(workers, "open", refuse, raising=False)
         first = open_(root, tmp_path / "cache")
         assert first.errors == {0: "cannot be read: Permission denied"}
         assert first.retry
@@ -286,7 +286,8 @@ def test_what_could_not_be_read_is_tried_again(
 
 
 @pytest.mark.parametrize(
-    "damage", ["no index", "half an index", "other index", "no pixels", "half the pixels"]
+    "damage",
+    ["no index", "half an index", "other index", "one digest too few", "no pixels", "half the pixels"],
 )
 def test_a_damaged_pack_is_made_anew(tmp_path: Path, decoded: list[str], damage: str) -> None:
     root = data_set(tmp_path / "data")
@@ -301,6 +302,9 @@ def test_a_damaged_pack_is_made_anew(tmp_path: Path, decoded: list[str], damage:
             index.write_bytes(index.read_bytes()[:50])
         case "other index":
             index.write_text(json.dumps({"paths": []}))
+        case "one digest too few":
+            whole = json.loads(index.read_bytes())
+            index.write_text(json.dumps({**whole, "digests": whole["digests"][1:]}))
         case "no pixels":
             (folder / "pixels").unlink()
         case "half the pixels":

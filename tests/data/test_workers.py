@@ -76,18 +76,19 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
 
 
 def test_the_same_as_decoding_here(tmp_path: Path) -> None:
-    images = [image(seed) for seed in range(300)]  # three chunks
-    names = [f"{seed}.png" for seed in range(300)]
+    images = [image(seed) for seed in range(600)]  # three chunks
+    names = [f"{seed}.png" for seed in range(600)]
     for name, each in zip(names, images, strict=True):
         (tmp_path / name).write_bytes(encode_png(each))
     Image.fromarray(np.arange(600, dtype=np.uint8).reshape(10, 20, 3)).save(tmp_path / "7.png", "JPEG")
     images[7] = decode((tmp_path / "7.png").read_bytes(), DECODING).pixels
 
     outcomes, pixels = run(tmp_path, names)
-    assert sorted(outcomes) == list(range(300))
+    assert len(names) > 2 * workers.CHUNK
+    assert sorted(outcomes) == list(range(600))
     assert np.array_equal(pixels, np.stack(images))
     assert all(outcome.error is None for outcome in outcomes.values())
-    assert len({outcome.digest for outcome in outcomes.values()}) == 300
+    assert len({outcome.digest for outcome in outcomes.values()}) == 600
 
 
 def test_rows_go_where_they_are_asked_to(tmp_path: Path) -> None:
@@ -98,6 +99,14 @@ def test_rows_go_where_they_are_asked_to(tmp_path: Path) -> None:
     assert sorted(outcomes) == [1, 4, 6]
     assert np.array_equal(pixels[[4, 1, 6]], [image(0), image(1), image(2)])
     assert (pixels[[0, 2, 3, 5]] == 77).all()
+
+
+def test_absolute_paths_stay_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "0.png").write_bytes(encode_png(image(0)))
+    outcomes, pixels = run(tmp_path / "root", [str(tmp_path / "0.png")])
+    assert outcomes[0].error is None
+    assert np.array_equal(pixels[0], image(0))
 
 
 def test_what_is_known_of_each_file(tmp_path: Path) -> None:
@@ -160,11 +169,11 @@ def test_a_locked_file_may_be_tried_again(tmp_path: Path, monkeypatch: pytest.Mo
     """As above, but for root too."""
     (tmp_path / "secret").write_bytes(encode_png(image(0)))
 
-    def refuse(path: Path, mode: str) -> None:
+    def refuse(path: str, mode: str, *, buffering: int) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(Path, "open", refuse)
-    outcome = workers._decode_file(tmp_path / "secret", DECODING, np.zeros((1, 8, 8, 3), np.uint8), 0)
+    monkeypatch.setattr(workers, "open", refuse, raising=False)
+    outcome = workers._decode_file(str(tmp_path), "secret", DECODING, np.zeros((1, 8, 8, 3), np.uint8), 0)
     assert outcome == Outcome(error="cannot be read: Permission denied", retry=True)
 
 
@@ -280,7 +289,7 @@ def test_ctrl_c_waits_for_nothing(tmp_path: Path, stub: Callable[[str], None]) -
     thread.start()
     began = time.monotonic()
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path, ["bad"] * 300)
+        run(tmp_path, ["bad"] * 600)
     thread.join()
     assert time.monotonic() - began < 30
     assert busy.exists()

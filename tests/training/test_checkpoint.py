@@ -13,11 +13,22 @@ from foveal.models import registry
 from foveal.training import checkpoint, optimizers
 from foveal.training.epoch import TrainingState, run_epoch
 
-CONFIGS = [recipes.RMSprop(), recipes.Adam(), recipes.SGD()]
+Config = recipes.RMSprop | recipes.Adam | recipes.SGD | recipes.Muon
+CONFIGS: list[Config] = [
+    recipes.RMSprop(),
+    recipes.Adam(),
+    recipes.SGD(),
+    recipes.Muon(bias_learning_rate=0.1, head_learning_rate=0.1),
+]
+NETWORKS: list[recipes.ModelS | recipes.Sprint] = [
+    recipes.ModelS(widths=(4, 4), dense=8),
+    recipes.ModelS(widths=(16, 16), dense=8),  # wide enough for the kernels
+    recipes.Sprint(widths=(16, 16), whitening=8),
+]
 
 
-def state(config: recipes.RMSprop | recipes.Adam | recipes.SGD, seed: int) -> TrainingState:
-    network = registry.build(recipes.ModelS(widths=(4, 4), dense=8), size=8, channels=1, classes=3, seed=seed)
+def state(config: Config, seed: int, model: recipes.ModelS | recipes.Sprint = NETWORKS[0]) -> TrainingState:
+    network = registry.build(model, size=8, channels=1, classes=3, seed=seed)
     return TrainingState(
         network=network, optimizer=optimizers.build(config, network, l2=1e-3), class_weights=None
     )
@@ -40,15 +51,19 @@ def weights(network: nn.Module) -> list[torch.Tensor]:
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
-def test_going_on_from_a_checkpoint_gives_the_same_bits(tmp_path: Path, config: recipes.RMSprop) -> None:
-    first, later = state(config, 1), batches(4, 9)
+@pytest.mark.parametrize("model", NETWORKS, ids=["narrow", "wide", "sprint"])
+def test_going_on_from_a_checkpoint_gives_the_same_bits(
+    tmp_path: Path, config: Config, model: recipes.ModelS | recipes.Sprint
+) -> None:
+    first, later = state(config, 1, model), batches(4, 9)
+    registry.prepare(first.network, batches(1, 3)[0].images)
     list(run_epoch(first, batches(3, 5)))
     first.learning_rate = 0.0123
     path = checkpoint.checkpoint_path(tmp_path, 3)
     checkpoint.save_checkpoint(path, first.network, first.optimizer, {"epoch": 2, "loss": None})
     losses = [step.loss for step in run_epoch(first, later)]
 
-    second = state(config, 2)
+    second = state(config, 2, model)
     assert checkpoint.load_checkpoint(path, second.network, second.optimizer) == {"epoch": 2, "loss": None}
     assert second.learning_rate == 0.0123
     assert [step.loss for step in run_epoch(second, later)] == losses

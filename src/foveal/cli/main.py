@@ -1,6 +1,7 @@
 """`foveal` and `python -m foveal`: the parser, and what every verb has in common."""
 
 import argparse
+import gc
 import io
 import os
 import re
@@ -81,7 +82,12 @@ def _complain(message: str) -> None:
 
 def entry() -> NoReturn:
     """Be the installed command."""
+    # Importing torch makes half a million objects that stay. Going through them in search of garbage, again
+    # and again and once more at the end, would cost a short run two seconds; so it is done less often.
+    gc.set_threshold(100_000)
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name may be no text at all
-    sys.exit(main())
+    code = main()
+    gc.freeze()  # the process ends: nothing is to be searched any more
+    sys.exit(code)

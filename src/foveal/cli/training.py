@@ -1,6 +1,7 @@
 """`foveal train`, `resume`, `evaluate`, `report`, `recipes` and `demo`."""
 
 import argparse
+import ctypes
 import json
 import sys
 from pathlib import Path
@@ -13,6 +14,9 @@ from foveal.run import RunFolder
 
 if TYPE_CHECKING:
     from foveal.results import Run
+
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+"""What glibc's malloc.h calls them."""
 
 
 def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this type
@@ -114,7 +118,21 @@ def _say(text: str) -> None:
     print(text)  # noqa: T201 - the result, on standard output
 
 
+def _keep_freed_memory() -> None:
+    """Ask the C library to keep what is freed: maps given back after each step cost time to fetch anew.
+
+    Only glibc can be asked. It is for the command's own process: inside somebody else's, it is not ours to
+    say.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
+    if mallopt is not None:
+        most = 2**31 - 1
+        mallopt(M_MMAP_THRESHOLD, most)
+        mallopt(M_TRIM_THRESHOLD, most)
+
+
 def _demo(asked: argparse.Namespace) -> int:
+    _keep_freed_memory()
     from foveal.data import sources
     from foveal.fit import train
 
@@ -136,6 +154,7 @@ def _free_name(path: Path) -> Path:
 
 
 def _train(asked: argparse.Namespace) -> int:
+    _keep_freed_memory()
     from foveal.fit import train
 
     flags = {
@@ -161,6 +180,7 @@ def _train(asked: argparse.Namespace) -> int:
 
 
 def _resume(asked: argparse.Namespace) -> int:
+    _keep_freed_memory()
     from foveal.fit import resume
 
     was_finished = RunFolder(asked.run).state in ("trained", "evaluated")

@@ -7,13 +7,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.data.augment import Augment
+from foveal.data.augment import Augment, Images, apply, draw, shrunk
 from foveal.data.dataset import Dataset
 from foveal.data.split import Rows
 from foveal.errors import DataError
+from foveal.recipe import Recipe
 
 # What a stream of random numbers is for: streams of different purposes share no numbers.
-_ORDER, _STEP, _AUGMENT = 0, 1, 2
+_ORDER, _STEP, _AUGMENT, _FLIP = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,27 +51,57 @@ def steps_per_epoch(parts: Sequence[Rows], batch_size: int) -> int:
 
 
 def training_batches(
-    dataset: Dataset, *, batch_size: int, augment: Augment | None, seed: int, epoch: int, position: int = 0
+    dataset: Dataset,
+    recipe: Recipe,
+    *,
+    seed: int,
+    epoch: int,
+    position: int = 0,
+    augment: Augment | None = None,
 ) -> Iterator[Batch]:
     """Yield an epoch's batches, from `position` on.
+
+    `augment` is a user's own augmentation, in place of the recipe's.
 
     Raises:
         DataError: a user's augmentation returned something else than images of the same shape.
     """
-    order = epoch_order(dataset.splits.train, batch_size, seed=seed, epoch=epoch)
+    parts = training_parts(dataset, recipe)
+    order = epoch_order(parts, recipe.batch_size, seed=seed, epoch=epoch)
+    pixels = dataset.pack.pixels
+    first_mirrored = None
+    if recipe.augmentation.alternate:
+        first_mirrored = np.random.default_rng([seed, _FLIP]).random(len(pixels)) < 0.5
+    done = (epoch - 1) * len(order)
     for index in range(position, len(order)):
         rows = order[index]
-        images = dataset.pack.pixels[rows]
-        if augment is not None:
-            shape = images.shape
-            images = np.asarray(augment(images, np.random.default_rng([seed, epoch, _AUGMENT, index])))
-            if images.shape != shape or images.dtype != np.uint8:
-                raise DataError(
-                    f"the augmentation returned {images.dtype} {images.shape}; "
-                    f"it must return uint8 {shape}, as it was given"
-                )
+        generator = np.random.default_rng([seed, epoch, _AUGMENT, index])
+        shrink = recipe.shrink_at(done + index, recipe.epochs * len(order))
+        if augment is None:
+            mirrored = None if first_mirrored is None else first_mirrored[rows]
+            draws = draw(recipe.augmentation, len(rows), generator, first_mirrored=mirrored, epoch=epoch)
+            images = apply(pixels, rows, draws, shrink=shrink)
+        else:
+            images = shrunk(_by_user(augment, pixels[rows], generator), shrink)
         yield Batch(
             images=torch.from_numpy(np.ascontiguousarray(images)),
             labels=torch.from_numpy(dataset.labels[rows]),
             seed=int(np.random.SeedSequence([seed, epoch, _STEP, index]).generate_state(1)[0]),
         )
+
+
+def training_parts(dataset: Dataset, recipe: Recipe) -> Sequence[Rows]:
+    """Return the rows that train, in parts that batches do not mix."""
+    parts = dataset.splits.train
+    return [np.concatenate(parts)] if recipe.mixing == "images" else parts
+
+
+def _by_user(augment: Augment, images: Images, generator: np.random.Generator) -> Images:
+    shape = images.shape
+    images = np.asarray(augment(images, generator))
+    if images.shape != shape or images.dtype != np.uint8:
+        raise DataError(
+            f"the augmentation returned {images.dtype} {images.shape}; "
+            f"it must return uint8 {shape}, as it was given"
+        )
+    return images

@@ -62,6 +62,7 @@ class Dataset:
             "validation": self.splits.validation,
             "test": self.splits.test,
         }
+        paths, digests = self.pack.paths, self.pack.digests
         return {
             "schema": 1,
             "fingerprint": self.pack.fingerprint,
@@ -72,7 +73,7 @@ class Dataset:
                 name: {
                     "n": len(rows),
                     "classes": self.class_counts(rows),
-                    "files": [[self.pack.paths[row], self.pack.digests[row]] for row in rows.tolist()],
+                    "files": [[paths[row], digests[row]] for row in rows.tolist()],
                 }
                 for name, rows in parts.items()
             },

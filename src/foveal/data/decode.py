@@ -102,6 +102,8 @@ def decode(content: bytes, decoding: Decoding) -> Decoded:
         DeepImageError: deep greyscale, and `decoding` knows no range for it.
         DecodeError: no image, a broken one, too large, or of a format that is not allowed.
     """
+    if (image := _plain_png(content)) is not None:
+        return _finish(image, decoding, clipped=0)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they tell of broken metadata around pixels that are whole
@@ -133,9 +135,53 @@ def _decode(content: bytes, decoding: Decoding) -> Decoded:
     clipped = 0
     if image.mode in _DEEP_MODES:
         image, clipped = _scale_deep(image, decoding)
-    image = _flatten(image, decoding.background).convert("L" if decoding.channels == 1 else "RGB")
-    pixels = np.asarray(resize(image, decoding)).reshape(decoding.size, decoding.size, decoding.channels)
-    return Decoded(pixels=pixels, grey=bool((pixels == pixels[:, :, :1]).all()), clipped=clipped)
+    return _finish(_flatten(image, decoding.background), decoding, clipped=clipped)
+
+
+def _finish(image: Image.Image, decoding: Decoding, *, clipped: int) -> Decoded:
+    """Bring an upright, opaque image (mode L or RGB) to the recipe's channels and size."""
+    mode = "L" if decoding.channels == 1 else "RGB"
+    values = resize(image if image.mode == mode else image.convert(mode), decoding).tobytes()
+    pixels = np.frombuffer(values, dtype=np.uint8).reshape(decoding.size, decoding.size, decoding.channels)
+    grey = mode == "L" or values[0::3] == values[1::3] == values[2::3]
+    return Decoded(pixels=pixels, grey=grey, clipped=clipped)
+
+
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_PLAIN_MODES = {b"\x08\x00\x00\x00\x00": "L", b"\x08\x02\x00\x00\x00": "RGB"}
+"""By what a PNG's header says after width and height: 8 bits, this colour, no interlacing."""
+
+
+def _plain_png(content: bytes) -> Image.Image | None:
+    """Decode the plainest of PNG files; None for every other file, whole or broken.
+
+    Plain is: 8 bits of grey or RGB, and no chunk beside the pixels, so no orientation, no transparency and
+    no second frame. For 32 × 32 pixels that takes half as long as `Image.open`, which gives the same pixels.
+    Whatever is odd in any way is left to that, so it alone refuses files and gives the reasons.
+    """
+    if not content.startswith(_PNG) or len(content) < 33:
+        return None
+    width, height = struct.unpack_from(">II", content, 16)
+    mode = _PLAIN_MODES.get(content[24:29])
+    if mode is None or not 0 < width * height <= MAX_PIXELS:
+        return None
+    parts, at, name = [], 8, b"IHDR"
+    while name != b"IEND":
+        if at + 12 > len(content):
+            return None
+        size, name = struct.unpack_from(">I4s", content, at)
+        end = at + 8 + size
+        if name not in (b"IHDR" if at == 8 else b"IDAT", b"IEND"):
+            return None
+        if zlib.crc32(content[at + 4 : end]).to_bytes(4, "big") != content[end : end + 4]:
+            return None
+        if name == b"IDAT":
+            parts.append(content[at + 8 : end])
+        at = end + 4
+    try:
+        return Image.frombytes(mode, (width, height), b"".join(parts), "zip", mode, 0)
+    except ValueError:  # too few pixels, or none at all
+        return None
 
 
 def _check_png(content: bytes) -> None:
@@ -201,6 +247,8 @@ def resize(image: Image.Image, decoding: Decoding) -> Image.Image:
     Bilinear, antialiased when shrinking: each result is an average over the area that it covers.
     """
     square = (decoding.size, decoding.size)
+    if image.size == square:
+        return image
     match decoding.fit:
         case "stretch":
             return image.resize(square, Resampling.BILINEAR)

@@ -1,9 +1,9 @@
 """Records -> one memory-mapped file of uint8 pixels, made once and found again by a listing.
 
 A pack is a folder in the cache: `pixels` holds the images back to back (N, S, S, C), `index.json` their
-paths, digests and what was rejected. Its name is a digest of the data set's place, of every path, size and
+digests and what was rejected. Its name is a digest of the data set's place, of every path, size and
 modification time, and of how images become pixels, so a changed, missing or added file simply means
-another pack.
+another pack, and the paths need not be stored: the listing that finds a pack has them.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ from foveal.errors import DataError, OutsideError
 from foveal.recipe import Image
 from foveal.run import outside_faults, write_json
 
-FORMAT = 2
+FORMAT = 3
 """Changes whenever the same files would give other pixels or another index."""
 CACHE_LIMIT = 20_000_000_000
 """Bytes that all packs may take together; the least recently used go first."""
@@ -62,10 +62,8 @@ class Pack:
     @cached_property
     def fingerprint(self) -> str:
         """Digest of every accepted file's relative path and content: SHA-256, hexadecimal."""
-        digest = hashlib.sha256()
-        for row in self.accepted:
-            digest.update(f"{self.paths[row]}\0{self.digests[row]}\n".encode("utf-8", "surrogateescape"))
-        return digest.hexdigest()
+        lines = "".join(f"{self.paths[row]}\0{self.digests[row]}\n" for row in self.accepted)
+        return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
@@ -78,7 +76,7 @@ def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
     """
     packs = cache / "packs"
     folder = packs / _key(listing, image)
-    pack = _load(folder)
+    pack = _load(folder, listing)
     if pack is None or pack.retry:
         del pack  # Windows cannot replace a file that is mapped
         with outside_faults(packs):
@@ -87,11 +85,11 @@ def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
         try:
             _build(building, listing, image)
             with outside_faults(folder):
-                _publish(building, folder)
+                _publish(building, folder, listing)
         finally:
             shutil.rmtree(building, ignore_errors=True)
         _evict(packs, spare=folder)
-        pack = _load(folder)
+        pack = _load(folder, listing)
         if pack is None:
             raise OutsideError(f"the pack {folder} was removed or damaged by somebody else; run again")
     with suppress(OSError):  # a cache that is only read is as good
@@ -103,9 +101,9 @@ def _key(listing: Listing, image: Image) -> str:
     # The place keeps data sets apart whose files differ in content alone: unpacked from archives, they
     # often have equal times, and uncompressed images of equal dimensions have equal sizes.
     settings = {"format": FORMAT, "place": str(listing.root.resolve()), "image": vars(image)}
+    lines = "".join(f"{path}\0{size}\0{modified}\n" for path, size, modified, _, _ in listing.records)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for record in listing.records:
-        digest.update(f"{record.path}\0{record.size}\0{record.modified}\n".encode("utf-8", "surrogateescape"))
+    digest.update(lines.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
 
 
@@ -133,7 +131,6 @@ def _build(folder: Path, listing: Listing, image: Image) -> None:
     _sync(file)  # before the index: after a power cut a pack is whole or is none
     index = {
         "decoding": decoding.to_json(),
-        "paths": paths,
         "digests": [outcomes[row].digest for row in range(rows)],
         "errors": {str(row): rejected[row] for row in sorted(rejected)},
         "clipped": sum(outcome.clipped for outcome in accepted),
@@ -188,12 +185,12 @@ def _sync(file: Path) -> None:
         os.fsync(stream.fileno())
 
 
-def _publish(building: Path, folder: Path) -> None:
+def _publish(building: Path, folder: Path, listing: Listing) -> None:
     """Give a finished pack its name."""
     with suppress(OSError):
         building.rename(folder)
         return
-    pack = _load(folder)
+    pack = _load(folder, listing)
     if pack is not None and not pack.retry:  # another process was faster: its pack is as good
         return
     del pack
@@ -201,18 +198,21 @@ def _publish(building: Path, folder: Path) -> None:
     building.rename(folder)
 
 
-def _load(folder: Path) -> Pack | None:
-    """Map a pack; None if there is none, or no whole one."""
+def _load(folder: Path, listing: Listing) -> Pack | None:
+    """Map the pack of a listing; None if there is none, or no whole one."""
     try:
         index: dict[str, Any] = json.loads(
             (folder / "index.json").read_text(encoding="utf-8", errors="surrogateescape")
         )
         decoding = Decoding.from_json(index["decoding"])
-        shape = (len(index["paths"]), decoding.size, decoding.size, decoding.channels)
+        digests = tuple(index["digests"])
+        if len(digests) != len(listing.records):
+            return None
+        shape = (len(digests), decoding.size, decoding.size, decoding.channels)
         return Pack(
             pixels=np.memmap(folder / "pixels", dtype=np.uint8, mode="r", shape=shape),
-            paths=tuple(index["paths"]),
-            digests=tuple(index["digests"]),
+            paths=tuple(record.path for record in listing.records),
+            digests=digests,
             errors={int(row): error for row, error in index["errors"].items()},
             clipped=index["clipped"],
             decoding=decoding,
@@ -245,6 +245,8 @@ def require_images(pack: Pack, listing: Listing) -> None:
     Raises:
         DataError: naming the class and the first reason.
     """
+    if not pack.errors:  # and a class folder without files was refused when it was listed
+        return
     readable = {(listing.records[row].folder, listing.records[row].label) for row in pack.accepted}
     for row, record in enumerate(listing.records):
         if (record.folder, record.label) not in readable:

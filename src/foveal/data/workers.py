@@ -12,33 +12,35 @@ import shlex
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Event, Timer
-from typing import IO, Any
+from threading import Event, Thread
+from typing import IO, Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from foveal.data.decode import MAX_BYTES, DecodeError, Decoding, DeepImageError, decode
 from foveal.errors import OutsideError
 from foveal.progress import Bar, printable
 
-CHUNK = 128
+CHUNK = 256
 """Files a job. Large enough that talking costs nothing, small enough that a bar moves."""
 SECONDS = 120.0
 """What one file may take. A picture of the permitted size can be written so that it takes days."""
 START_SECONDS = 120.0
 """What the start of a worker may take."""
+_GLANCE = 0.25
+"""Seconds between two looks at whether a worker is late."""
 COMMAND = (sys.executable, "-P", "-m", "foveal.data.workers")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """What became of one file."""
+class Outcome(NamedTuple):
+    """What became of one file. A tuple, because JSON writes one as it is and there is one a file."""
 
     digest: str = ""
     """Of the file's bytes: BLAKE2b, 128 bits, as hexadecimal digits; empty if it could not be read."""
@@ -58,7 +60,7 @@ def decode_files(
     """Decode files into rows of a pixel file, in as many processes as there are cores to use.
 
     Args:
-        root: the folder that the paths are relative to.
+        root: the folder that the paths are relative to, those that are not absolute.
         jobs: pairs of a row and the path of the file that belongs there.
         decoding: how bytes become pixels.
         pixels: an existing file of `rows` × S × S × C bytes.
@@ -76,7 +78,12 @@ def decode_files(
     outcomes: dict[int, Outcome] = {}
     workers: list[_Worker] = []
     idle: SimpleQueue[_Worker] = SimpleQueue()
-    stopping = Event()
+    stopping, finished = Event(), Event()
+
+    def watch() -> None:
+        while not finished.wait(_GLANCE):
+            for worker in tuple(workers):
+                worker.kill_if_late()
 
     def decode_chunk(chunk: Sequence[tuple[int, str]]) -> dict[int, Outcome]:
         try:
@@ -88,6 +95,7 @@ def decode_files(
         idle.put(worker)
         return {row: answer for (row, _), answer in zip(chunk, answers, strict=True)}
 
+    Thread(target=watch, daemon=True).start()
     try:
         with ThreadPoolExecutor(max(1, min(_usable_cores(), len(chunks)))) as pool:
             try:
@@ -101,6 +109,9 @@ def decode_files(
                     worker.kill()
                 raise
     finally:
+        finished.set()
+        for worker in workers:
+            worker.end()  # all of them at once
         for worker in workers:
             worker.close()
     return outcomes
@@ -113,6 +124,9 @@ class _Worker:
         self._header = header
         self._stopping = stopping
         self._process: subprocess.Popen[str] | None = None
+        self._deadline: float | None = None
+        """When an answer is due that is waited for, on the clock of `time.monotonic`."""
+        self._late = False
 
     def decode(self, chunk: Sequence[tuple[int, str]]) -> list[Outcome]:
         """Decode files into their rows."""
@@ -120,7 +134,9 @@ class _Worker:
             self._start()
         answers = self._ask(chunk, SECONDS + len(chunk))
         if isinstance(answers, list):
-            return [Outcome(**{**each, "deep": each["deep"] and tuple(each["deep"])}) for each in answers]
+            return [
+                Outcome(digest, error, deep and tuple(deep), *rest) for digest, error, deep, *rest in answers
+            ]
         self.kill()
         self.close()
         if len(chunk) > 1:  # one of them is to blame: find out which
@@ -132,11 +148,22 @@ class _Worker:
         if (process := self._process) is not None:
             process.kill()
 
-    def close(self) -> None:
-        """Let the process end, which it does when its input does."""
+    def kill_if_late(self) -> None:
+        """End the process if its answer is overdue."""
+        if self._deadline is not None and time.monotonic() > self._deadline:
+            self._late = True
+            self.kill()
+
+    def end(self) -> None:
+        """Close the process's input, at which it ends."""
         if self._process is not None:
             with suppress(OSError):
                 _pipe(self._process.stdin).close()
+
+    def close(self) -> None:
+        """Let the process end and wait for it."""
+        self.end()
+        if self._process is not None:
             self._process.wait()
             _pipe(self._process.stdout).close()
             self._process = None
@@ -150,7 +177,11 @@ class _Worker:
                 stderr=subprocess.DEVNULL,  # C libraries chat there
                 text=True,
                 encoding="ascii",
-                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+                env={
+                    **os.environ,
+                    "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+                    "OPENBLAS_NUM_THREADS": "1",  # NumPy would start threads here that nothing uses
+                },
                 # A group of its own is spared by Ctrl-C: it ends when our pipe does.
                 process_group=0 if os.name == "posix" else None,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
@@ -165,22 +196,18 @@ class _Worker:
         if self._stopping.is_set():
             raise CancelledError
         assert self._process is not None
-        watch = Timer(seconds, self._process.kill)
-        watch.start()
-        try:
-            with suppress(OSError):  # it died: there will be no answer
-                _pipe(self._process.stdin).write(json.dumps(value) + "\n")
-                _pipe(self._process.stdin).flush()
-            answer = _pipe(self._process.stdout).readline()
-        finally:
-            late = not watch.is_alive()
-            watch.cancel()
+        self._late, self._deadline = False, time.monotonic() + seconds
+        with suppress(OSError):  # it died: there will be no answer
+            _pipe(self._process.stdin).write(json.dumps(value) + "\n")
+            _pipe(self._process.stdin).flush()
+        answer = _pipe(self._process.stdout).readline()
+        self._deadline = None
         if answer.endswith("\n"):
             try:
                 return json.loads(answer)
             except ValueError:
                 return f"the decoder said {printable(answer)}"
-        return f"the decoder took longer than {seconds:.0f} seconds" if late else "the decoder died"
+        return f"the decoder took longer than {seconds:.0f} seconds" if self._late else "the decoder died"
 
 
 def _pipe(end: IO[str] | None) -> IO[str]:
@@ -201,8 +228,8 @@ def _work(source: IO[str], sink: IO[str]) -> None:
     header = json.loads(source.readline())
     decoding = Decoding.from_json(header["decoding"])
     shape = (header["rows"], decoding.size, decoding.size, decoding.channels)
-    pixels = np.memmap(header["pixels"], dtype=np.uint8, mode="r+", shape=shape)
-    root = Path(header["root"])
+    pixels = np.asarray(np.memmap(header["pixels"], dtype=np.uint8, mode="r+", shape=shape))
+    root = header["root"]
 
     def answer(value: object) -> None:
         sink.write(json.dumps(value) + "\n")
@@ -210,21 +237,25 @@ def _work(source: IO[str], sink: IO[str]) -> None:
 
     answer(None)  # ready
     for text in source:
-        answer([vars(_decode_file(root / path, decoding, pixels, row)) for row, path in json.loads(text)])
+        chunk = json.loads(text)
+        answer([_decode_file(root, path, decoding, pixels, row) for row, path in chunk])
 
 
-def _decode_file(path: Path, decoding: Decoding, pixels: "np.memmap[Any, Any]", row: int) -> Outcome:
+def _decode_file(root: str, path: str, decoding: Decoding, pixels: NDArray[np.uint8], row: int) -> Outcome:
+    # A `Path` would take as long as the system takes for all that is asked of it here.
+    path = os.path.join(root, path)  # noqa: PTH118
     try:
-        if not stat.S_ISREG(path.stat().st_mode):  # a pipe would be waited on forever
+        status = os.stat(path)  # noqa: PTH116
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited on forever
             return Outcome(error="cannot be read: it is no ordinary file")
-        with path.open("rb") as file:
-            content = file.read(MAX_BYTES + 1)
+        if status.st_size > MAX_BYTES:
+            return Outcome(error=f"larger than {MAX_BYTES:,} bytes")
+        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
+            content = file.read(status.st_size)
     except (FileNotFoundError, ValueError) as error:  # ValueError: a name that no file can have
         return Outcome(error=f"cannot be read: {getattr(error, 'strerror', error)}")
     except OSError as error:
         return Outcome(error=f"cannot be read: {error.strerror}", retry=True)
-    if len(content) > MAX_BYTES:
-        return Outcome(error=f"larger than {MAX_BYTES:,} bytes")
     digest = hashlib.blake2b(content, digest_size=16).hexdigest()
     try:
         decoded = decode(content, decoding)

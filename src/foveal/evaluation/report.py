@@ -4,6 +4,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path, PurePath
@@ -91,7 +92,7 @@ class Report:
                 return float(event["learning_rate"])
         return None
 
-    @property
+    @cached_property
     def findings(self) -> list[Finding]:
         """All that is said in sentences, computed."""
         judged = [] if self.judged is None else findings_of_evaluation(self.judged)

@@ -30,9 +30,9 @@ def roc_curves(
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     curves = []
     for k, name in enumerate(class_names):
-        auc = roc_auc(y == k, p[:, k])
+        tp, fp, _ = _roc_counts(y == k, p[:, k])
+        auc = _area(tp, fp)
         if auc is not None:
-            tp, fp, _ = _roc_counts(y == k, p[:, k])
             corner = _corners(fp, tp)
             curves.append(RocCurve(name=name, fpr=fp[corner] / fp[-1], tpr=tp[corner] / tp[-1], auc=auc))
     return tuple(curves)
@@ -61,10 +61,7 @@ def roc_auc(positive: ArrayLike, scores: ArrayLike) -> float | None:
     (Mann and Whitney's U), counted in integers, so that rounding enters once.
     """
     tp, fp, _ = _roc_counts(positive, scores)
-    pairs = int(tp[-1]) * int(fp[-1])
-    if pairs == 0:
-        return None
-    return int((np.diff(fp) * (tp[1:] + tp[:-1])).sum()) / (2 * pairs)
+    return _area(tp, fp)
 
 
 def shown(auc: float | None) -> str:
@@ -85,6 +82,14 @@ def _roc_counts(positive: ArrayLike, scores: ArrayLike) -> tuple[Ints, Ints, Flo
     tp = np.cumsum(is_positive, dtype=np.int64)[last]
     fp = last + 1 - tp
     return np.append(0, tp), np.append(0, fp), np.append(np.inf, s[last])
+
+
+def _area(tp: Ints, fp: Ints) -> float | None:
+    """Give the area under a curve by its counts; see `roc_auc`."""
+    pairs = int(tp[-1]) * int(fp[-1])
+    if pairs == 0:
+        return None
+    return int((np.diff(fp) * (tp[1:] + tp[:-1])).sum()) / (2 * pairs)
 
 
 def _corners(fp: Ints, tp: Ints) -> NDArray[np.bool_]:

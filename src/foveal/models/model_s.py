@@ -4,11 +4,31 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from foveal.models.layers import FlattenLast, Rescale
+from foveal.models.layers import Dropout, FlattenLast, RectifiedUnit, Rescale
 from foveal.recipe import ModelS
 
 
-def build(config: ModelS, *, size: int, channels: int, classes: int) -> nn.Sequential:
+class Network(nn.Sequential):
+    """Layers in a row, those that the kernels can do in one pass run together."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return logits (N, classes) for images uint8 (N, S, S, C)."""
+        layers, values, index = list(self), images, 0
+        while index < len(layers):
+            match layers[index : index + 4]:
+                case [nn.Conv2d() as convolution, nn.ReLU(), nn.BatchNorm2d() as norm, *rest]:
+                    pooled = bool(rest) and isinstance(rest[0], nn.MaxPool2d)
+                    taken = 4 if pooled else 3
+                    unit = RectifiedUnit(convolution, norm, pooled, layers[index : index + taken])
+                    values = unit(values)
+                    index += taken
+                case [layer, *_]:
+                    values = layer(values)
+                    index += 1
+        return values
+
+
+def build(config: ModelS, *, size: int, channels: int, classes: int) -> Network:
     """Build Model S for images uint8 (N, size, size, channels); it returns logits (N, classes).
 
     Kernels are Glorot uniform and biases zero, batch normalisation follows ReLU, with epsilon 0.001: the
@@ -31,15 +51,15 @@ def build(config: ModelS, *, size: int, channels: int, classes: int) -> nn.Seque
     layers["flatten"] = FlattenLast()
     features = channels * (size >> len(config.widths)) ** 2  # each pooling halves, rounding down
     if config.dropout:
-        layers["dropout"] = nn.Dropout(config.dropout)
+        layers["dropout"] = Dropout(config.dropout)
     if config.dense:
         layers["dense"] = nn.Linear(features, config.dense)
         layers["dense_relu"] = nn.ReLU(inplace=True)
         if config.dropout:
-            layers["dropout_1"] = nn.Dropout(config.dropout)
+            layers["dropout_1"] = Dropout(config.dropout)
         features = config.dense
     layers["logits"] = nn.Linear(features, classes)
-    network = nn.Sequential(layers)
+    network = Network(layers)
     network.apply(_initialise)
     return network
 

@@ -6,14 +6,17 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
+from foveal.engine.library import without_kernels
 from foveal.errors import ModelError
-from foveal.models import model_s
+from foveal.models import model_s, sprint
 from foveal.models.layers import Rescale
 from foveal.progress import table
-from foveal.recipe import Custom, ModelS
+from foveal.recipe import Custom, ModelS, Sprint
 
 
-def build(config: ModelS | Custom, *, size: int, channels: int, classes: int, seed: int) -> nn.Module:
+def build(
+    config: ModelS | Sprint | Custom, *, size: int, channels: int, classes: int, seed: int
+) -> nn.Module:
     """Build the network that a recipe names, its initial weights drawn from the seed.
 
     It maps uint8 images (N, size, size, channels) to logits (N, classes); normalisation is inside.
@@ -26,6 +29,8 @@ def build(config: ModelS | Custom, *, size: int, channels: int, classes: int, se
         match config:
             case ModelS():
                 network: nn.Module = model_s.build(config, size=size, channels=channels, classes=classes)
+            case Sprint():
+                network = sprint.build(config, channels=channels, classes=classes)
             case Custom():
                 raise ModelError(
                     f"the network is your own class {config.architecture}, which is never imported by name; "
@@ -34,6 +39,12 @@ def build(config: ModelS | Custom, *, size: int, channels: int, classes: int, se
             case _:
                 assert_never(config)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def prepare(network: nn.Module, images: Tensor) -> None:
+    """Let a network take what it needs from training images uint8 (N, S, S, C), before the first step."""
+    if isinstance(network, sprint.Network):
+        network.prepare(images)
 
 
 def adopt(module: nn.Module, *, size: int, channels: int, classes: int) -> nn.Module:
@@ -101,7 +112,7 @@ def layer_table(network: nn.Module, *, size: int, channels: int) -> list[LayerRo
     hooks = [leaf.register_forward_hook(note) for leaf in leaves]
     training = network.training
     try:
-        with torch.no_grad():
+        with torch.no_grad(), without_kernels():  # kernels do several layers at once, past the hooks
             network.eval()(torch.zeros((1, size, size, channels), dtype=torch.uint8))
     finally:
         network.train(training)

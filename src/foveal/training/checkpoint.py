@@ -13,11 +13,10 @@ from torch import Tensor, nn
 
 from foveal.errors import RunError
 from foveal.run import write_bytes
+from foveal.training.optimizers import Optimizer
 
 
-def save_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer, state: dict[str, Any]
-) -> None:
+def save_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
     """Write network, optimizer and `state` (JSON values) to one file, whole or not at all."""
     tensors = _tensors(network, optimizer)
     groups = [
@@ -28,9 +27,7 @@ def save_checkpoint(
     write_bytes(path, save(tensors, {"foveal": text, "digest": _digest(tensors, text)}))
 
 
-def load_checkpoint(
-    path: Path, network: nn.Module, optimizer: torch.optim.Optimizer | None = None
-) -> dict[str, Any]:
+def load_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer | None = None) -> dict[str, Any]:
     """Copy a checkpoint's numbers into a live network and optimizer; return its state.
 
     Without an optimizer only the weights are taken. Numbers are copied into the tensors that are there, so
@@ -79,19 +76,16 @@ def checkpoint_steps(folder: Path) -> list[int]:
     return sorted(int(match[1]) for match in matches if match)
 
 
-def _tensors(network: nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+def _tensors(network: nn.Module, optimizer: Optimizer) -> dict[str, Tensor]:
     found = {f"network/{name}": each for name, each in network.state_dict().items()}
     for index, averages in optimizer.state_dict()["state"].items():
         for name, each in averages.items():
-            if isinstance(each, Tensor):  # torch's SGD writes None for a buffer it has not begun
-                found[f"optimizer/{index}/{name}"] = each
+            found[f"optimizer/{index}/{name}"] = each
     # Copies: safetensors takes neither strided tensors nor two that share memory, as tied weights do.
     return {name: each.detach().clone(memory_format=torch.contiguous_format) for name, each in found.items()}
 
 
-def _load_optimizer(
-    optimizer: torch.optim.Optimizer, stored: dict[str, Tensor], groups: list[dict[str, Any]]
-) -> None:
+def _load_optimizer(optimizer: Optimizer, stored: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:
     current = optimizer.state_dict()["param_groups"]
     parameters = [each for group in optimizer.param_groups for each in group["params"]]
     averages: dict[int, dict[str, Tensor]] = {}

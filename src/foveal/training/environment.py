@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from foveal import __version__
+from foveal.engine.library import kernels
 from foveal.errors import RunError
 
 
@@ -24,9 +25,15 @@ def describe(*, seed: int) -> dict[str, Any]:
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
+        "kernels": _kernels(),
         "seed": seed,
         "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
     }
+
+
+def _kernels() -> str:
+    loaded = kernels()
+    return loaded.about if loaded.library is not None else f"none: {loaded.about}"
 
 
 def refuse_differences(run: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
@@ -42,6 +49,7 @@ def refuse_differences(run: Path, then: dict[str, Any], now: dict[str, Any]) -> 
         "machine": "the machine's type",
         "instructions": "the processor's instruction set",
         "threads": "the number of threads",
+        "kernels": "what Foveal's kernels are made of",
     }
     for key, what in compared.items():
         if then[key] != now[key]:

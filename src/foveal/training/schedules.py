@@ -1,11 +1,26 @@
-"""Decisions between epochs. Each is a small object that decides from numbers alone.
+"""Learning rates by step, and decisions between epochs: small objects that decide from numbers alone.
 
-All three compare as Keras' callbacks do, NaN included: a loss that is not a number never improves.
+The three that decide compare as Keras' callbacks do, NaN included: a loss that is not a number never
+improves.
 """
 
 from dataclasses import asdict, dataclass
 from math import inf
 from typing import Any
+
+
+@dataclass(frozen=True, kw_only=True)
+class Anneal:
+    """A straight line down to zero, after a rise over the first `warm_up` of all steps."""
+
+    warm_up: float
+
+    def factor(self, step: int, steps: int) -> float:
+        """Return what the learning rate is multiplied with at a step, from 0, of so many."""
+        done, rising = step / steps, self.warm_up
+        if done < rising:
+            return (step + 1) / (rising * steps + 1)
+        return (1 - done) / (1 - rising)
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ from foveal.recipe import Recipe
 from foveal.run import RunFolder
 from foveal.training import checkpoint, optimizers
 from foveal.training.epoch import Step, TrainingState, balanced_class_weights
-from foveal.training.schedules import Best, EarlyStopping, Plateau
+from foveal.training.schedules import Anneal, Best, EarlyStopping, Plateau
 
 
 @dataclass(kw_only=True)
@@ -46,6 +46,7 @@ class Session:
 
     folder: RunFolder
     state: TrainingState
+    anneal: Anneal | None
     plateau: Plateau | None
     early_stopping: EarlyStopping | None
     best: Best = field(default_factory=Best)
@@ -72,7 +73,9 @@ class Session:
                 network=network,
                 optimizer=optimizers.build(recipe.optimizer, network, l2=recipe.l2),
                 class_weights=balanced_class_weights(class_counts) if balanced else None,
+                label_smoothing=recipe.label_smoothing,
             ),
+            anneal=Anneal(**asdict(recipe.anneal)) if recipe.anneal else None,
             plateau=Plateau(**asdict(plateau)) if plateau else None,
             early_stopping=EarlyStopping(**asdict(stopping)) if stopping else None,
         )
@@ -82,6 +85,13 @@ class Session:
         self.so_far.add(step)
         self.position += 1
         self.step += 1
+
+    def rate(self, step: int, steps: int) -> float:
+        """Return the learning rate of a step, from 0, of so many in the whole run."""
+        if self.anneal is None:
+            return self.state.learning_rate
+        full: float = self.state.optimizer.param_groups[0]["initial_lr"]
+        return full * self.anneal.factor(step, steps)
 
     def next_epoch(self) -> None:
         """Move on to the beginning of the next epoch."""
