@@ -26,6 +26,8 @@ After every seed runs plain eager PyTorch with the same recipe, if it is there: 
 --cache DIR`, a whole process that finds the images packed and prints one JSON line with "seconds" and
 "accuracy".
 
+`--others N` runs plain PyTorch and the hidden compilers with the first N seeds only.
+
 Writes `benchmarks/results/speed/process-RECIPE.json`, after every process anew. About forty minutes for
 `sprint` and ten seeds; `--quick` runs one seed, compilers found, and no notebook.
 """
@@ -61,6 +63,9 @@ def main() -> None:
     parser.add_argument("--recipe", default="sprint")
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change the recipe")
     parser.add_argument("--runs", type=int, default=len(SEEDS), help="only so many of the seeds")
+    parser.add_argument(
+        "--others", type=int, default=len(SEEDS), metavar="N", help="hidden compilers and the peer: N seeds"
+    )
     parser.add_argument("--start-ups", type=int, default=3, help="of each notebook")
     parser.add_argument("--peer", default="peer_sprint.py", help="a script in this folder")
     asked = parser.parse_args()
@@ -75,14 +80,15 @@ def main() -> None:
         notebooks = [open_contenders.enter_context(Contender(*each)) for each in commands.items()]
         result.write(contenders=record.about(notebooks), seeds=SEEDS, start_ups=start_ups)
         for number, seed in enumerate(SEEDS[: 1 if asked.quick else asked.runs]):
-            for compilers in (True,) if asked.quick else (True, False):
+            others = number < asked.others
+            for compilers in (True, False) if others and not asked.quick else (True,):
                 folder = Path(temporary, f"{seed}-{FOUND if compilers else 'hidden'}")
                 for condition in ("cold", "cached"):
                     measured = train(asked, seed, condition, folder, compilers=compilers)
                     runs.append(measured)
                     print(told(measured), flush=True)
                     result.write(runs=runs)
-                if compilers and asked.recipe == "sprint" and Path(script(asked.peer)).exists():
+                if compilers and others and asked.recipe == "sprint" and Path(script(asked.peer)).exists():
                     peers.append(train_peer(asked, seed, folder))
                     result.write(peers=peers)
                 shutil.rmtree(folder)

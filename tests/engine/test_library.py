@@ -184,12 +184,6 @@ class FixedDigest:
         return "1" * 64
 
 
-def test_another_library_under_that_name_is_no_crash(tmp_path: Path) -> None:
-    """One without our functions: those are missed before any is called."""
-    with pytest.raises(AttributeError):
-        _ = library.ctypes.CDLL(None).foveal_convolution
-
-
 def test_without_kernels_holds_for_its_block_and_its_thread_alone() -> None:
     loaded = library.library()
     seen = []
