@@ -1,7 +1,6 @@
 """One run, told top to bottom: data, network, epochs, decisions, the model that is kept."""
 
 import os
-import threading
 import time
 from collections.abc import Iterable
 from datetime import datetime
@@ -88,7 +87,6 @@ def train(
     if path.exists():
         raise RunError(f"{path} exists already; choose another --out, or remove it first")
     kept = Path(cache).resolve() if cache is not None else None
-    threading.Thread(target=kernels, daemon=True).start()  # a compiler may work while images decode
     dataset = open_dataset(data, chosen.image, validation=validation, group=group, seed=seed, cache=kept)
     network = _network(chosen, dataset, seed, model)
     origin = {

@@ -4,11 +4,13 @@ import argparse
 import ctypes
 import json
 import sys
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from foveal import progress
 from foveal import recipe as recipes
+from foveal.engine.library import kernels
 from foveal.errors import Interrupted, RecipeError
 from foveal.run import RunFolder
 
@@ -131,8 +133,15 @@ def _keep_freed_memory() -> None:
         mallopt(M_TRIM_THRESHOLD, most)
 
 
-def _demo(asked: argparse.Namespace) -> int:
+def _begin() -> None:
+    """Prepare the command's process for training, before torch is imported."""
     _keep_freed_memory()
+    # The first time, a compiler works for a second or two, beside torch's import and the decoding of images.
+    threading.Thread(target=kernels, daemon=True).start()
+
+
+def _demo(asked: argparse.Namespace) -> int:
+    _begin()
     from foveal.data import sources
     from foveal.fit import train
 
@@ -154,7 +163,7 @@ def _free_name(path: Path) -> Path:
 
 
 def _train(asked: argparse.Namespace) -> int:
-    _keep_freed_memory()
+    _begin()
     from foveal.fit import train
 
     flags = {
@@ -180,7 +189,7 @@ def _train(asked: argparse.Namespace) -> int:
 
 
 def _resume(asked: argparse.Namespace) -> int:
-    _keep_freed_memory()
+    _begin()
     from foveal.fit import resume
 
     was_finished = RunFolder(asked.run).state in ("trained", "evaluated")

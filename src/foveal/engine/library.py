@@ -18,10 +18,6 @@ from pathlib import Path
 
 import platformdirs
 
-# OpenMP's threads must be torch's own, or two pools would wait for each other's cores: with torch loaded
-# first, the linker finds its OpenMP under the name that this library asks for.
-import torch  # noqa: F401
-
 SOURCE = Path(__file__).with_name("kernels.c")
 FLAGS = ("-std=gnu11", "-O3", "-march=native", "-fno-math-errno", "-fopenmp", "-shared", "-fPIC")
 COMPILERS = ("cc", "gcc", "clang")
@@ -92,6 +88,11 @@ def kernels() -> Kernels:
                     return Kernels(library=None, about="no C compiler was found")
                 folder.mkdir(parents=True, exist_ok=True)
                 file = _compile(command, folder, key)
+        # OpenMP's threads must be torch's own, or two pools would wait for each other's cores: with torch
+        # loaded first, the linker finds its OpenMP under the name that the kernels ask for. Not before: a
+        # compiler may be at work while another thread imports torch.
+        import torch  # noqa: F401
+
         library = ctypes.CDLL(str(file))
         compiler = ctypes.c_char_p.in_dll(library, "foveal_compiler").value or b""
         for name, (result, arguments) in SIGNATURES.items():
