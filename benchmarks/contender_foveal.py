@@ -66,9 +66,9 @@ def halting(
     warm = False
     pending: dict[str, Any] = {}
 
-    def halting_epoch(state: "TrainingState", batches: Iterable["Batch"]) -> Iterator["Step"]:
+    def halting_epoch(state: "TrainingState", batches: Iterable["Batch"], **options: int) -> Iterator["Step"]:
         nonlocal warm, pending
-        steps = run_epoch(state, batches)
+        steps = run_epoch(state, batches, **options)
         if not warm:
             warm = True
             yield from islice(steps, WARM_UP)

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 def ending(run_epoch: Callable[..., Iterator["Step"]]) -> Callable[..., Iterator["Step"]]:
     """Make an epoch that ends the process after its first step."""
 
-    def first_step(state: object, batches: object) -> Iterator["Step"]:
+    def first_step(state: object, batches: object, **options: int) -> Iterator["Step"]:
         began = time.time()
-        yield next(run_epoch(state, batches))
+        yield next(run_epoch(state, batches, **options))
         print(json.dumps({"began": began, "done": time.time()}), flush=True)
         os._exit(0)
 
