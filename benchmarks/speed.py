@@ -1,7 +1,7 @@
 """Print the tables of speed, from what `throughput.py`, `evaluation.py`, `start.py` and `process.py` wrote.
 
     python benchmarks/speed.py
-    python benchmarks/speed.py --recipe sprint
+    python benchmarks/speed.py --short
 
 Each figure is a median, with the lowest and highest of n measurements; a ratio's are those of pairs taken
 side by side. What has not been measured stays empty.
@@ -154,15 +154,22 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--recipe", default="sprint")
+    parser.add_argument("--short", action="store_true", help="the README's table and nothing else")
     asked = parser.parse_args()
     results = {file.stem: json.loads(file.read_text()) for file in sorted((RESULTS / "speed").glob("*.json"))}
     figures = {name: result.get("figures", {}) for name, result in results.items()}
-    print("| figure | must | aim for | measured | with compilers hidden |\n|---|---|---|---|---|")
+    goals = "" if asked.short else " must | aim for |"
+    print(
+        f"| figure |{goals} measured | without a compiler |\n|---|---|---|{'' if asked.short else '---|---|'}"
+    )
     for row in rows(asked.recipe):
         cells = [cell(row, figures.get(row.file, {}), us) for us in OURS]
         if "{us}" not in row.key:
             cells[1] = ""
-        print(f"| {row.what} | {row.must} | {row.aim} | {cells[0]} | {cells[1]} |")
+        goals = "" if asked.short else f" {row.must} | {row.aim} |"
+        print(f"| {row.what} |{goals} {cells[0]} | {cells[1]} |")
+    if asked.short:
+        return
     print_accuracy(asked.recipe, results.get(f"process-{asked.recipe}", {}))
     print_seeds(results.get(f"process-{asked.recipe}", {}))
     print_everything(figures)

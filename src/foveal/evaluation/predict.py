@@ -16,7 +16,7 @@ from foveal.errors import RunError
 from foveal.evaluation.metrics import softmax
 from foveal.run import outside_faults, write_bytes
 
-BATCH = 200
+BATCH = 100
 """Images at a time. It changes speed and memory, not what is predicted."""
 
 
