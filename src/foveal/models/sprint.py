@@ -23,7 +23,8 @@ EPSILON = 5e-4
 class Whitening(nn.Module):
     """Turn images (N, C, H, W) into their patches' principal components, both signs, each of variance one.
 
-    The weights are fixed: `whiten` takes them from the data. Maps keep their size, (N, filters, H, W).
+    The weights are fixed: `Network.prepare` takes them from the data. Maps keep their size, (N, filters, H,
+    W).
     """
 
     def __init__(self, channels: int, filters: int, activation: Literal["relu", "silu"]) -> None:
