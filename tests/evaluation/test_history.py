@@ -206,3 +206,11 @@ def test_losses_of_exactly_zero(epochs: Epochs) -> None:
 def test_no_history() -> None:
     assert findings_of_history([]) == []
     assert learning_rate_cuts([], next_learning_rate=1) == []
+
+
+def test_a_scheduled_rate_is_never_called_a_cut(epochs: Epochs) -> None:
+    two = epochs([(1.7, 0.5, 1.2, 0.5, 0.12), (1.3, 0.7, 0.7, 0.7, 0.001)])
+    assert len(learning_rate_cuts(two) or []) == 1
+    assert learning_rate_cuts(two, scheduled=True) is None
+    rate = findings_of_history(two, scheduled=True)[1]
+    assert rate.sentence.startswith("The learning rate followed a schedule: 0.12 in epoch 1")

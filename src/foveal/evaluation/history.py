@@ -52,13 +52,13 @@ class Cut:
 
 
 def learning_rate_cuts(
-    history: Sequence[EpochRecord], *, next_learning_rate: float | None = None
+    history: Sequence[EpochRecord], *, next_learning_rate: float | None = None, scheduled: bool = False
 ) -> list[Cut] | None:
     """Give the cuts of the learning rate, or None if it followed a schedule.
 
-    A rate that ever rises, or that falls after more than every other epoch, follows a schedule. A cut after
-    the last epoch leaves no trace in the history; `next_learning_rate`, the rate that another epoch would
-    have trained with, tells it.
+    `scheduled` says that the recipe has a schedule. A rate that ever rises, or that falls after more than
+    every other epoch, follows one too. A cut after the last epoch leaves no trace in the history;
+    `next_learning_rate`, the rate that another epoch would have trained with, tells it.
     """
     rates = [record.learning_rate for record in history]
     if history and next_learning_rate is not None:
@@ -70,7 +70,7 @@ def learning_rate_cuts(
         if after != before
     ]
     rises = any(change.after > change.before for change in changes)
-    return None if rises or len(changes) > max(2, (len(rates) - 1) / 2) else changes
+    return None if scheduled or rises or len(changes) > max(2, (len(rates) - 1) / 2) else changes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,7 +155,7 @@ def validation_loss(record: EpochRecord) -> float:
 
 
 def findings_of_history(
-    history: Sequence[EpochRecord], *, next_learning_rate: float | None = None
+    history: Sequence[EpochRecord], *, next_learning_rate: float | None = None, scheduled: bool = False
 ) -> list[Finding]:
     """Say which epoch was best, how the learning rate went, and whether and from when the run overfits.
 
@@ -164,7 +164,7 @@ def findings_of_history(
     """
     if not history:
         return []
-    return [_best(history), _learning_rate(history, next_learning_rate), _overfitting(history)]
+    return [_best(history), _learning_rate(history, next_learning_rate, scheduled), _overfitting(history)]
 
 
 def _best(history: Sequence[EpochRecord]) -> Finding:
@@ -201,8 +201,8 @@ def _best(history: Sequence[EpochRecord]) -> Finding:
     return Finding(kind="best_epoch", sentence=sentence, numbers=numbers)
 
 
-def _learning_rate(history: Sequence[EpochRecord], next_rate: float | None) -> Finding:
-    cuts = learning_rate_cuts(history, next_learning_rate=next_rate)
+def _learning_rate(history: Sequence[EpochRecord], next_rate: float | None, scheduled: bool) -> Finding:
+    cuts = learning_rate_cuts(history, next_learning_rate=next_rate, scheduled=scheduled)
     first, last = history[0].learning_rate, history[-1].learning_rate
     top = max(history, key=lambda record: record.learning_rate)
     if cuts is None:

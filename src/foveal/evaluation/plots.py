@@ -75,7 +75,11 @@ _STYLE: Final[dict[Any, Any]] = {
 
 
 def learning_curves(
-    history: Sequence[EpochRecord], stem: Path, *, next_learning_rate: float | None = None
+    history: Sequence[EpochRecord],
+    stem: Path,
+    *,
+    next_learning_rate: float | None = None,
+    scheduled: bool = False,
 ) -> str:
     """Draw loss and accuracy by epoch, marking the best epoch and the cuts of the learning rate.
 
@@ -89,7 +93,7 @@ def learning_curves(
     from matplotlib.ticker import MaxNLocator
 
     best = best_epoch(history)
-    cuts = learning_rate_cuts(history, next_learning_rate=next_learning_rate) or []
+    cuts = learning_rate_cuts(history, next_learning_rate=next_learning_rate, scheduled=scheduled) or []
     dot = "o" if len(history) == 1 else ""  # a line through one point is invisible
 
     def panel(axes: "Axes", title: str, training: list[float], validation: list[float | None]) -> None:

@@ -92,11 +92,19 @@ class Report:
                 return float(event["learning_rate"])
         return None
 
+    @property
+    def scheduled(self) -> bool:
+        """Whether the learning rate followed a schedule by the step."""
+        return self.recipe.get("anneal") is not None
+
     @cached_property
     def findings(self) -> list[Finding]:
         """All that is said in sentences, computed."""
         judged = [] if self.judged is None else findings_of_evaluation(self.judged)
-        return [*judged, *findings_of_history(self.history, next_learning_rate=self.next_learning_rate)]
+        of_history = findings_of_history(
+            self.history, next_learning_rate=self.next_learning_rate, scheduled=self.scheduled
+        )
+        return [*judged, *of_history]
 
     @property
     def seconds(self) -> float | None:
@@ -188,7 +196,10 @@ def draw(report: Report, plots_folder: Path) -> dict[str, str]:
     pictures = {}
     if report.history:
         pictures["learning-curves"] = plots.learning_curves(
-            report.history, plots_folder / "learning-curves", next_learning_rate=report.next_learning_rate
+            report.history,
+            plots_folder / "learning-curves",
+            next_learning_rate=report.next_learning_rate,
+            scheduled=report.scheduled,
         )
     if report.judged is not None:
         pictures["confusion-matrix"] = plots.confusion_matrix(
