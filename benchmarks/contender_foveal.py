@@ -140,7 +140,7 @@ def convolutions(n: int) -> dict[str, Any]:
 
 def pack(channel: Channel, asked: argparse.Namespace) -> None:
     """List, decode and pack, each time into an empty cache."""
-    from foveal import recipe as recipes
+    from foveal import recipes
     from foveal.data.dataset import open_dataset
 
     image = recipes.load(asked.recipe).image
@@ -156,7 +156,7 @@ def pack(channel: Channel, asked: argparse.Namespace) -> None:
 @cache
 def opened(data: Path, recipe: str, kept: Path | None) -> "Dataset":
     """Open a data set, once."""
-    from foveal import recipe as recipes
+    from foveal import recipes
     from foveal.data.dataset import open_dataset
 
     return open_dataset(data, recipes.load(recipe).image, validation="train2", cache=kept)

@@ -75,7 +75,7 @@ def main() -> None:
 
 def read(data: Path, cache: Path | None) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Return the notebook's training images uint8 (N, 32, 32, 3) with labels (N,), and its test images."""
-    from foveal import recipe as recipes
+    from foveal import recipes
     from foveal.data.dataset import open_dataset
 
     dataset = open_dataset(data, recipes.load("model-s-02").image, validation="train2", cache=cache)

@@ -75,7 +75,9 @@ def time_epochs(data: Path, runs: Path, epochs: int) -> None:
     import foveal
 
     name = f"{time.strftime('%H%M%S')}-model-s-02-{epochs}-epochs"
-    run = foveal.train(data, validation="train2", settings=[f"epochs={epochs}"], out=runs / name)
+    run = foveal.train(
+        data, recipe="model-s-02", validation="train2", settings=[f"epochs={epochs}"], out=runs / name
+    )
     trained = time.perf_counter()
     run.evaluate("test")
     judged = time.perf_counter()

@@ -17,17 +17,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal import recipe as recipes
+from foveal import recipes
 from foveal.data.dataset import open_dataset
+from foveal.recipe import Muon, Recipe, Sprint
 
 
 class Network(nn.Module):
     """Whitened patches, then units of convolution, pooling, batch normalisation and SiLU."""
 
-    def __init__(self, recipe: recipes.Recipe, images: Tensor, classes: int) -> None:
+    def __init__(self, recipe: Recipe, images: Tensor, classes: int) -> None:
         super().__init__()
         config = recipe.model
-        assert isinstance(config, recipes.Sprint)
+        assert isinstance(config, Sprint)
         weight, bias = whitening(images, config.whitening)
         self.weight, self.bias = nn.Buffer(weight), nn.Buffer(bias)
         layers: list[nn.Module] = []
@@ -86,7 +87,7 @@ def main() -> None:
     asked = parser.parse_args()
     recipe = recipes.sprint()
     optimizer, low = recipe.optimizer, recipe.low_resolution
-    assert isinstance(optimizer, recipes.Muon)
+    assert isinstance(optimizer, Muon)
     assert low is not None
     dataset = open_dataset(asked.data, recipe.image, validation="train2", cache=asked.cache)
     began = time.perf_counter()

@@ -85,7 +85,8 @@ def finished(few_digits: Path, cache: Path, tmp_path_factory: pytest.TempPathFac
     """A finished, evaluated and reported run on `few_digits`. Not to be written to."""
     from foveal.fit import train
 
-    run = train(few_digits, settings=SMALL, out=tmp_path_factory.mktemp("finished") / "run", cache=cache)
+    out = tmp_path_factory.mktemp("finished") / "run"
+    run = train(few_digits, recipe="model-s-02", settings=SMALL, out=out, cache=cache)
     run.evaluate("test")
     run.report()
     return run.path

@@ -18,10 +18,11 @@ import foveal
 from foveal import fit
 from foveal.data.dataset import Dataset
 from foveal.deployment.bundle import load
-from foveal.engine.library import kernels, without_kernels
+from foveal.engine.compiled import kernels, without_kernels
 from foveal.errors import DataError, DivergenceError, Interrupted, ModelError, RecipeError, RunError
 from foveal.evaluation.predict import logits
 from foveal.models import registry
+from foveal.recipe import Recipe
 from foveal.training import checkpoint
 from foveal.training.session import Session
 
@@ -89,8 +90,10 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(
     few_digits: Path, cache: Path, small: tuple[str, ...], finished: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(99)  # what a user did before must not matter
-    again = foveal.train(few_digits, settings=small, out=tmp_path / "again", cache=cache)
-    other = foveal.train(few_digits, settings=small, out=tmp_path / "other", cache=cache, seed=1)
+    again = foveal.train(few_digits, recipe="model-s-02", settings=small, out=tmp_path / "again", cache=cache)
+    other = foveal.train(
+        few_digits, recipe="model-s-02", settings=small, out=tmp_path / "other", cache=cache, seed=1
+    )
     assert bits(again) == bits(foveal.Run(finished))
     assert bits(other)["logits.weight"] != bits(again)["logits.weight"]
 
@@ -101,7 +104,9 @@ def test_the_users_random_numbers_are_left_alone(
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    foveal.train(few_digits, settings=[*small, "epochs=1"], out=tmp_path / "run", cache=cache)
+    foveal.train(
+        few_digits, recipe="model-s-02", settings=[*small, "epochs=1"], out=tmp_path / "run", cache=cache
+    )
     assert torch.equal(torch.rand(3), expected)
 
 
@@ -128,7 +133,12 @@ def test_an_interrupted_run_is_taken_up_with_the_same_bits(
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted, match="foveal resume") as caught:
         foveal.train(
-            few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(batches)
+            few_digits,
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / "run",
+            cache=cache,
+            augment=StopAfter(batches),
         )
     assert signal.getsignal(signal.SIGINT) is before
     assert caught.value.exit_code == 130
@@ -144,7 +154,9 @@ def test_sigterm_is_told_from_ctrl_c(
 ) -> None:
     stop = StopAfter(2, signal.SIGTERM)
     with pytest.raises(Interrupted) as caught:
-        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=stop)
+        foveal.train(
+            few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache, augment=stop
+        )
     assert caught.value.exit_code == 143
 
 
@@ -152,7 +164,14 @@ def test_a_run_without_a_checkpoint_begins_again_from_its_seed(
     few_digits: Path, cache: Path, small: tuple[str, ...], finished: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(Interrupted):
-        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(4))
+        foveal.train(
+            few_digits,
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / "run",
+            cache=cache,
+            augment=StopAfter(4),
+        )
     for file in (tmp_path / "run" / "checkpoints").iterdir():
         file.unlink()
     assert bits(foveal.resume(tmp_path / "run", augment=NOTHING)) == bits(foveal.Run(finished))
@@ -163,7 +182,14 @@ def test_a_line_of_history_without_its_checkpoint_is_taken_back(
 ) -> None:
     """As after a kill between the two writes; and the torn line of a third is there, too."""
     with pytest.raises(Interrupted):
-        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(10))
+        foveal.train(
+            few_digits,
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / "run",
+            cache=cache,
+            augment=StopAfter(10),
+        )
     lines = (finished / "history.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "run" / "history.jsonl").write_text("".join(lines[:2]) + lines[2][:20])
     assert bits(foveal.resume(tmp_path / "run", augment=NOTHING)) == bits(foveal.Run(finished))
@@ -178,7 +204,14 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     with pytest.raises(Interrupted):
-        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(17))
+        foveal.train(
+            few_digits,
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / "run",
+            cache=cache,
+            augment=StopAfter(17),
+        )
     newest = max((tmp_path / "run" / "checkpoints").iterdir())
     newest.write_bytes(newest.read_bytes()[:-1])
     assert bits(foveal.resume(tmp_path / "run", augment=NOTHING)) == bits(foveal.Run(finished))
@@ -189,11 +222,25 @@ def test_an_own_augmentation_is_not_forgotten(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     with pytest.raises(Interrupted):
-        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(2))
+        foveal.train(
+            few_digits,
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / "run",
+            cache=cache,
+            augment=StopAfter(2),
+        )
     with pytest.raises(RunError, match="your own augmentation"):
         foveal.resume(tmp_path / "run")
     with pytest.raises(RecipeError, match="the augmentation is your own"):
-        foveal.train(few_digits, settings=["flip=true"], out=tmp_path / "b", cache=cache, augment=NOTHING)
+        foveal.train(
+            few_digits,
+            recipe="model-s-02",
+            settings=["flip=true"],
+            out=tmp_path / "b",
+            cache=cache,
+            augment=NOTHING,
+        )
 
 
 def test_resuming_a_finished_run_changes_nothing(finished: Path) -> None:
@@ -205,7 +252,14 @@ def test_resuming_with_other_data_or_threads_is_refused(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     with pytest.raises(Interrupted):
-        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(4))
+        foveal.train(
+            few_digits,
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / "run",
+            cache=cache,
+            augment=StopAfter(4),
+        )
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     (tmp_path / "run" / "environment.json").write_text(json.dumps({**environment, "threads": 77}))
     with pytest.raises(RunError, match="the number of threads was 77"):
@@ -223,7 +277,7 @@ def test_training_works_beside_the_main_thread(
     runs: list[foveal.Run] = []
     thread = threading.Thread(
         target=lambda: runs.append(
-            foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache)
+            foveal.train(few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache)
         )
     )
     thread.start()
@@ -234,7 +288,9 @@ def test_training_works_beside_the_main_thread(
 def test_without_validation_all_train_and_the_last_weights_are_kept(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
-    run = foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, validation="none")
+    run = foveal.train(
+        few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache, validation="none"
+    )
     assert run.folder.dataset["splits"]["train"]["n"] == 120
     assert run.history.column("validation_loss") == [None] * 3
     assert run.history.best.epoch == 3
@@ -314,7 +370,9 @@ def test_tied_weights_are_saved(few_digits: Path, cache: Path, tmp_path: Path) -
 def test_none_is_none_in_any_case(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
-    run = foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, validation="None")
+    run = foveal.train(
+        few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache, validation="None"
+    )
     assert run.folder.dataset["splits"]["validation"]["n"] == 0
 
 
@@ -333,7 +391,14 @@ def test_class_weights_change_what_is_learned(
     found = {}
     for weights in ("none", "balanced"):
         settings = [*small, f"class_weights={weights}", "epochs=2", "dropout=0"]
-        run = foveal.train(skewed, settings=settings, out=tmp_path / weights, cache=cache, validation="none")
+        run = foveal.train(
+            skewed,
+            recipe="model-s-02",
+            settings=settings,
+            out=tmp_path / weights,
+            cache=cache,
+            validation="none",
+        )
         rare = run.evaluate("test").confusion
         found[weights] = sum(row[1] for row in rare)  # how often class 8 is said
     assert found["balanced"] > found["none"]
@@ -412,11 +477,11 @@ def test_alternating_flips_are_taken_up_with_the_same_bits(
     """The recipe's own augmentation, interrupted while it validates after the first epoch."""
     real, calls = fit._validate, []
 
-    def stop(session: Session, dataset: Dataset) -> object:
+    def stop(session: Session, recipe: Recipe, dataset: Dataset) -> object:
         calls.append(session.epoch)
         if len(calls) == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(session, dataset)
+        return real(session, recipe, dataset)
 
     monkeypatch.setattr(fit, "_validate", stop)
     with pytest.raises(Interrupted):
@@ -456,7 +521,14 @@ def test_resuming_with_other_kernels_is_refused(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     with pytest.raises(Interrupted):
-        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(4))
+        foveal.train(
+            few_digits,
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / "run",
+            cache=cache,
+            augment=StopAfter(4),
+        )
     file = tmp_path / "run" / "environment.json"
     environment = json.loads(file.read_text())
     assert environment["kernels"].endswith(kernels().about)
@@ -588,7 +660,14 @@ def test_divergence_after_an_interruption_is_named_with_the_runs_step(
 ) -> None:
     """Steps are counted from the beginning of the run, not of the epoch or of the process."""
     with pytest.raises(Interrupted):
-        foveal.train(few_digits, settings=small, out=tmp_path / "run", cache=cache, augment=StopAfter(9))
+        foveal.train(
+            few_digits,
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / "run",
+            cache=cache,
+            augment=StopAfter(9),
+        )
     newest = max((tmp_path / "run" / "checkpoints").iterdir())
     assert newest.name == "step-000009.safetensors"
     real = registry.build

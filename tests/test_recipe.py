@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from foveal import recipe as recipes
 from foveal.errors import RecipeError
 from foveal.models import registry
-from foveal.recipe import RECIPES, Adam, Recipe, RMSprop, load
+from foveal.recipe import Adam, Recipe, RMSprop
+from foveal.recipes import RECIPES, load
 from foveal.settings import change, with_own_network, without_validation
 
 
@@ -171,11 +172,11 @@ def test_an_older_recipe_still_reads() -> None:
 
 def test_low_resolution_is_a_share_of_all_steps() -> None:
     recipe, _ = change(load("sprint"), ["share=0.5"])
-    assert [recipe.shrink_at(step, 10) for step in range(10)] == [2] * 5 + [1] * 5
-    assert [recipe.shrink_at(step, 5) for step in range(5)] == [2] * 3 + [1] * 2
+    assert [recipe.shrink_at(step / 10) for step in range(10)] == [2] * 5 + [1] * 5
+    assert [recipe.shrink_at(step / 5) for step in range(5)] == [2] * 3 + [1] * 2
     whole, _ = change(recipe, ["share=1", "low_resolution.size=8"])
-    assert [whole.shrink_at(step, 3) for step in range(3)] == [4] * 3
-    assert load("model-s-02").shrink_at(0, 10) == 1
+    assert [whole.shrink_at(step / 3) for step in range(3)] == [4] * 3
+    assert load("model-s-02").shrink_at(0) == 1
 
 
 def test_a_missing_key_is_named() -> None:

@@ -2,36 +2,46 @@
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from datetime import datetime
+from math import inf
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from foveal import progress
-from foveal import recipe as recipes
+from foveal import planning, progress, recipes
 from foveal import settings as changes
 from foveal.data.augment import Augment
 from foveal.data.batches import steps_per_epoch, training_batches, training_parts
 from foveal.data.dataset import Dataset, open_dataset
+from foveal.data.scan import scan
+from foveal.data.split import check_options
 from foveal.deployment.bundle import Bundle
-from foveal.engine.library import kernels
+from foveal.engine.compiled import kernels
 from foveal.errors import DivergenceError, Interrupted, RecipeError, RunError
+from foveal.evaluation.budget import duration
 from foveal.evaluation.metrics import cross_entropy
 from foveal.evaluation.predict import logits
 from foveal.models import registry
+from foveal.planning import Plan
 from foveal.recipe import Recipe
 from foveal.results import Run, model_card
 from foveal.run import EpochRecord, RunFolder
 from foveal.training import environment
+from foveal.training.budget import Budget, taken_up
 from foveal.training.epoch import run_epoch
 from foveal.training.session import Session
 from foveal.training.signals import Interruption, noted
 
+DEFAULT_MINUTES = 5.0
+"""The budget where neither a recipe nor a budget is named,"""
 DEFAULT_RECIPE = "model-s-02"
+"""and the recipe where the network is the user's own, which no plan can choose."""
 PREPARING = 2000
 """Training images from which a network takes what it needs before the first step."""
 
@@ -39,7 +49,8 @@ PREPARING = 2000
 def train(
     data: str | os.PathLike[str],
     *,
-    recipe: str | Path | Recipe = DEFAULT_RECIPE,
+    recipe: str | Path | Recipe | None = None,
+    minutes: float | None = None,
     validation: str | None = None,
     group: str | None = None,
     seed: int = 0,
@@ -48,6 +59,8 @@ def train(
     augment: Augment | None = None,
     out: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
+    spent: float = 0.0,
+    tested: bool = False,
 ) -> Run:
     """Train a classifier on class folders and return the run.
 
@@ -55,7 +68,9 @@ def train(
 
     Args:
         data: a folder in one of the layouts of class folders.
-        recipe: a recipe's name, a TOML or JSON file, or a `Recipe`.
+        recipe: a recipe's name, a TOML or JSON file, or a `Recipe`. Without one, the best training that is
+            expected to fit into the budget is planned for the data and the machine.
+        minutes: that budget, from the call to the return; 5 if neither it nor a recipe is given.
         validation: the split that validates, such as "train2"; "none" trains on all.
         group: a regular expression on relative paths; images with the same match never part.
         seed: of the initial weights, the order of images, augmentation, dropout and random splits.
@@ -66,6 +81,8 @@ def train(
             recipe's augmentation.
         out: the run's folder; by default runs/DATE-TIME-RECIPE.
         cache: where decoded images are kept; by default the user's cache folder.
+        spent: seconds of the budget that had passed before the call.
+        tested: whether the budget is to have room for `run.evaluate("test")` and `run.report()`, too.
 
     Raises:
         UserError: the data, the recipe or a setting is refused; no run was begun.
@@ -76,18 +93,31 @@ def train(
     if not 0 <= seed < 2**63:
         raise RecipeError(f"the seed is {seed}; it must lie between 0 and 2^63 − 1")
     validation = validation and validation.lower()
-    chosen, changed = changes.change(recipes.load(recipe), settings)
-    if validation == "none":
-        chosen = changes.without_validation(chosen, changed)
-    if model is not None:
-        chosen = changes.with_own_network(chosen, changed, model)
-    if augment is not None:
-        chosen = changes.with_own_augmentation(chosen, changed)
-    path = Path(out) if out is not None else _default_name(chosen)
-    if path.exists():
-        raise RunError(f"{path} exists already; choose another --out, or remove it first")
+    began = time.monotonic() - spent
     kept = Path(cache).resolve() if cache is not None else None
-    dataset = open_dataset(data, chosen.image, validation=validation, group=group, seed=seed, cache=kept)
+    if out is not None and Path(out).exists():
+        raise RunError(f"{out} exists already; choose another --out, or remove it first")
+    plan: Plan | None = None
+    if recipe is None and model is None:
+        seconds = 60 * (DEFAULT_MINUTES if minutes is None else minutes)
+        chosen, changed = _changed(recipes.budgeted(), settings, validation, model, augment)
+        dataset, plan = _planned(
+            data,
+            chosen,
+            changed,
+            seconds=seconds,
+            clock=lambda: time.monotonic() - began,
+            options={"validation": validation, "group": group, "seed": seed, "cache": kept},
+            tested=tested,
+        )
+        chosen = plan.recipe
+    elif minutes is not None:
+        what = "a recipe decides" if model is None else "your own network decides"
+        raise RecipeError(f"{what} how long training takes, so a budget has no effect; leave one of them out")
+    else:
+        chosen, _ = _changed(recipes.load(recipe or DEFAULT_RECIPE), settings, validation, model, augment)
+        dataset = open_dataset(data, chosen.image, validation=validation, group=group, seed=seed, cache=kept)
+    path = Path(out) if out is not None else _default_name(chosen)
     network = _network(chosen, dataset, seed, model)
     origin = {
         **environment.describe(seed=seed),
@@ -101,17 +131,79 @@ def train(
         some = np.random.default_rng([seed, PREPARING]).permutation(rows)[:PREPARING]
         registry.prepare(network, torch.from_numpy(dataset.pack.pixels[np.sort(some)]))
     folder = RunFolder.create(path, recipe=chosen.to_json(), dataset=dataset.to_json(), environment=origin)
-    session = Session.begin(folder, chosen, network, dataset.class_counts(dataset.rows("train")))
+    session = _session(folder, chosen, dataset, network)
     session.save()  # from here on, `resume` knows the initial weights, a user's own network's too
-    return _run(session, chosen, dataset, seed, augment)
+    budget = None
+    if plan is not None:
+        folder.event("plan", **plan.to_json(), spent=round(time.monotonic() - began, 3))
+        budget, _ = taken_up(folder.events()) or (None, 0.0)
+        _tell_plan(plan, time.monotonic() - began)
+    return _run(session, chosen, dataset, seed, augment, budget=budget, began=began)
+
+
+def _changed(
+    recipe: Recipe,
+    settings: Iterable[str],
+    validation: str | None,
+    model: nn.Module | None,
+    augment: Augment | None,
+) -> tuple[Recipe, frozenset[str]]:
+    """Return the recipe as the user changed it, and the paths of the changes."""
+    chosen, changed = changes.change(recipe, settings)
+    if validation == "none":
+        chosen = changes.without_validation(chosen, changed)
+    if model is not None:
+        chosen = changes.with_own_network(chosen, changed, model)
+    if augment is not None:
+        chosen = changes.with_own_augmentation(chosen, changed)
+        changed |= {"augmentation"}
+    return chosen, changed
+
+
+def _planned(
+    data: str | os.PathLike[str],
+    base: Recipe,
+    changed: frozenset[str],
+    *,
+    seconds: float,
+    clock: Callable[[], float],
+    options: dict[str, Any],
+    tested: bool,
+) -> tuple[Dataset, Plan]:
+    """Open the data, or a sample of it, and plan what to do with it in so many seconds."""
+    if not 0 < seconds < inf:
+        raise RecipeError(f"the budget is {seconds:g} seconds; it must be above 0")
+    planning.refuse_settings(changed)
+    listing = scan(data)
+    check_options(listing, validation=options["validation"], group=options["group"])
+    look = planning.look(
+        listing, base.image, changed=changed, seconds=seconds, left=seconds - clock(), cache=options["cache"]
+    )
+    dataset = open_dataset(listing, look.image, share=look.share, **options)
+    plan = planning.plan(
+        dataset,
+        replace(base, image=look.image),
+        changed=changed,
+        seconds=seconds,
+        clock=clock,
+        seed=options["seed"],
+        tested=tested,
+    )
+    return dataset, replace(plan, why=(*look.why, *plan.why))
 
 
 def resume(
-    run: str | os.PathLike[str], *, model: nn.Module | None = None, augment: Augment | None = None
+    run: str | os.PathLike[str],
+    *,
+    model: nn.Module | None = None,
+    augment: Augment | None = None,
+    spent: float = 0.0,
 ) -> Run:
     """Go on with an interrupted run, from its newest checkpoint, or from its seed if it has none.
 
-    A finished run is returned as it is. `model` and `augment` must be those it was begun with.
+    A finished run is returned as it is. `model` and `augment` must be those it was begun with. What a budget
+    decided by the clock is decided again alike, as far as its journal tells; the time in between is not
+    counted. `spent` are seconds of the budget that had passed before the call, since this process began.
 
     Raises:
         RunError: data, code version or thread count are not those it was begun with.
@@ -131,23 +223,52 @@ def resume(
     dataset, seed = Run(folder.path).dataset, folder.environment["seed"]
     environment.refuse_differences(folder.path, folder.environment, environment.describe(seed=seed))
     network = _network(chosen, dataset, seed, model)
-    session = Session.begin(folder, chosen, network, dataset.class_counts(dataset.rows("train")))
+    session = _session(folder, chosen, dataset, network)
     session.go_on()
     progress.line(f"resuming at epoch {session.epoch}, step {session.step}")
-    return _run(session, chosen, dataset, seed, augment)
+    budget, before = taken_up(folder.events()) or (None, 0.0)
+    began = time.monotonic() - spent - before
+    return _run(session, chosen, dataset, seed, augment, budget=budget, began=began)
 
 
-def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment: Augment | None) -> Run:
-    """Train to the end, validate and decide after every epoch, and keep the best weights as the model."""
+def _session(folder: RunFolder, recipe: Recipe, dataset: Dataset, network: nn.Module) -> Session:
+    per_epoch = steps_per_epoch(training_parts(dataset, recipe), recipe.batch_size)
+    steps = recipe.epochs * per_epoch
+    return Session.begin(
+        folder,
+        recipe,
+        network,
+        dataset.class_counts(dataset.rows("train")),
+        steps=steps if recipe.steps is None else min(steps, recipe.steps),
+    )
+
+
+def _run(
+    session: Session,
+    recipe: Recipe,
+    dataset: Dataset,
+    seed: int,
+    augment: Augment | None,
+    *,
+    budget: Budget | None,
+    began: float,
+) -> Run:
+    """Train to the end, validate and decide after every epoch, and keep the best weights as the model.
+
+    A budget counts from `began`, a reading of the monotonic clock.
+    """
     folder, state = session.folder, session.state
-    steps = steps_per_epoch(training_parts(dataset, recipe), recipe.batch_size)
+    per_epoch = steps_per_epoch(training_parts(dataset, recipe), recipe.batch_size)
     best_logits = None  # on validation images, unless the best epoch lies before an interruption
-    began = time.perf_counter()
+    training_began = time.perf_counter()
     folder.event("training", epoch=session.epoch, step=session.step)
-    _announce(session, recipe, dataset, steps)
+    _announce(session, recipe, dataset, per_epoch)
+
+    def shrink(step: int) -> int:
+        return recipe.shrink_at(session.course.progress(step))
 
     with torch.random.fork_rng(devices=[]), noted() as interruption:
-        while session.epoch <= recipe.epochs and not session.stopping:
+        while session.step < session.course.steps and not session.stopping:
             epoch_began = time.perf_counter()
             batches = training_batches(
                 dataset,
@@ -155,25 +276,40 @@ def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment:
                 seed=seed,
                 epoch=session.epoch,
                 position=session.position,
+                shrink=shrink,
                 augment=augment,
             )
-            label = f"epoch {session.epoch}/{recipe.epochs}"
-            state.learning_rate = session.rate(session.step, steps * recipe.epochs)
-            with progress.bar(steps, label, "steps", done=session.position) as bar:
-                for step in run_epoch(state, batches, done=session.step):
-                    session.count(step)
-                    state.learning_rate = session.rate(session.step, steps * recipe.epochs)
-                    so_far = session.so_far
-                    bar.show(loss=f"{so_far.loss:.4f}", accuracy=f"{so_far.accuracy:.4f}")
-                    bar.advance()
-                    if interruption.signal_number is not None:
-                        _stop(session, interruption)
-
-            found, loss, accuracy = _validate(session, dataset)
+            rate = state.learning_rate  # of the last step: this epoch may have none left
+            state.learning_rate = session.rate()
+            label = f"epoch {session.epoch}/{session.epochs(per_epoch)}"
+            try:
+                with progress.bar(per_epoch, label, "steps", done=session.position) as bar:
+                    for step in run_epoch(state, batches, done=session.step):
+                        session.count(step)
+                        rate = state.learning_rate
+                        if budget is not None:
+                            _correct(session, budget, time.monotonic() - began)
+                        so_far = session.so_far
+                        bar.show(loss=f"{so_far.loss:.4f}", accuracy=f"{so_far.accuracy:.4f}")
+                        bar.advance()
+                        if interruption.signal_number is not None:
+                            _stop(session, interruption)
+                        if session.step >= session.course.steps:
+                            break
+                        state.learning_rate = session.rate()
+                found, loss, accuracy = _validate(session, recipe, dataset)
+            except DivergenceError as error:
+                if budget is None or session.slowed:
+                    raise
+                session.go_back()
+                budget.restart()
+                best_logits = None
+                progress.warn(f"{error}; back to step {session.step}, with half the learning rate, once")
+                continue
             record = EpochRecord(
                 epoch=session.epoch,
                 step=session.step,
-                learning_rate=session.rate(session.step - 1, steps * recipe.epochs),
+                learning_rate=rate,
                 loss=session.so_far.loss,
                 accuracy=session.so_far.accuracy,
                 validation_loss=loss,
@@ -181,7 +317,8 @@ def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment:
             )
             folder.add_epoch(record)
 
-            if session.best.update(loss, epoch=record.epoch, step=record.step):
+            judged = loss is not None or len(dataset.splits.validation) == 0
+            if judged and session.best.update(loss, epoch=record.epoch, step=record.step):
                 best_logits = found
             if loss is not None and session.plateau is not None:
                 state.learning_rate = session.plateau.update(loss, record.learning_rate)
@@ -191,9 +328,11 @@ def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment:
                 session.stopping = session.early_stopping.update(loss)
             seconds = time.perf_counter() - epoch_began
             folder.event("epoch", epoch=record.epoch, step=record.step, seconds=round(seconds, 3))
-            _tell(session, recipe, record, seconds)
+            _tell(session, record, seconds, per_epoch)
             session.next_epoch()
             session.save()
+            if budget is not None:
+                budget.pause()
             if interruption.signal_number is not None:  # it came while validating
                 _stop(session, interruption)
 
@@ -206,21 +345,47 @@ def _run(session: Session, recipe: Recipe, dataset: Dataset, seed: int, augment:
         "trained",
         epochs=session.epoch - 1,
         best_epoch=session.best.epoch,
-        stopped="early" if session.stopping else "finished",
-        seconds=round(time.perf_counter() - began, 3),
+        steps=session.step,
+        stopped=_why_stopped(session, budget),
+        seconds=round(time.perf_counter() - training_began, 3),
     )
+    for event in folder.events():
+        if event["event"] == "plan":
+            progress.line(str(event["more"]))
     run = Run(folder.path, dataset=dataset, bundle=bundle)
     if len(dataset.splits.validation):
         run.evaluate("validation", found=best_logits)
     return run
 
 
+def _correct(session: Session, budget: Budget, now: float) -> None:
+    """Correct the number of steps, if the budget asks for it, and journal that."""
+    steps = budget.update(now, session.step, session.course)
+    if steps is None or steps == session.course.steps:
+        return
+    if session.step not in budget.replay:
+        slowdown = round(budget.slowdown, 3)
+        session.folder.event("budget", step=session.step, steps=steps, slowdown=slowdown)
+        progress.line(
+            f"the machine takes {slowdown:.2f} times as long as measured at first: "
+            f"{steps:,} steps in place of {session.course.steps:,}"
+        )
+    session.course.correct(session.step, steps)
+
+
+def _why_stopped(session: Session, budget: Budget | None) -> str:
+    if session.stopping:
+        return "early"
+    return "budget" if budget is not None and session.step < budget.most else "finished"
+
+
 def _validate(
-    session: Session, dataset: Dataset
+    session: Session, recipe: Recipe, dataset: Dataset
 ) -> tuple[NDArray[np.float32] | None, float | None, float | None]:
-    """Return logits, loss and accuracy on the validation split; None where nothing validates."""
+    """Return logits, loss and accuracy on the validation split; None where nothing validates now."""
     rows = dataset.splits.validation
-    if len(rows) == 0:
+    due = session.epoch % recipe.validate_every == 0 or session.step >= session.course.steps
+    if len(rows) == 0 or not due:
         return None, None, None
     found, labels = logits(session.state.network, dataset.pack.pixels, rows), dataset.labels[rows]
     if not np.isfinite(found).all():
@@ -256,6 +421,15 @@ def _default_name(recipe: Recipe) -> Path:
     return Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{recipe.name}"
 
 
+def _tell_plan(plan: Plan, spent: float) -> None:
+    progress.line(
+        f"a budget of {duration(plan.seconds)}, {spent:.1f} seconds of it spent, {plan.reserve:.1f} kept for "
+        f"the end: planned are {plan.recipe.steps:,} steps in batches of {plan.recipe.batch_size}"
+    )
+    for reason in plan.why:
+        progress.line(f"  {reason}")
+
+
 def _announce(session: Session, recipe: Recipe, dataset: Dataset, steps: int) -> None:
     splits = dataset.splits
     trainable, other = registry.count_parameters(session.state.network)
@@ -271,17 +445,18 @@ def _announce(session: Session, recipe: Recipe, dataset: Dataset, steps: int) ->
             f"{len(dataset.left_out)} files are left out, all listed in dataset.json; the first: "
             f"{progress.printable(path)}: {progress.printable(reason)}"
         )
-    if (loaded := kernels()).library is None:
+    if (found := kernels()).loaded is None:
         progress.line(
-            f"Foveal's own kernels are not used, so training takes about twice as long: {loaded.about}; "
+            f"Foveal's own kernels are not used, so training takes about twice as long: {found.about}; "
             f"install a C compiler, gcc or clang"
         )
     progress.line(f"run folder: {session.folder.path}")
 
 
-def _tell(session: Session, recipe: Recipe, record: EpochRecord, seconds: float) -> None:
+def _tell(session: Session, record: EpochRecord, seconds: float, per_epoch: int) -> None:
+    epochs = session.epochs(per_epoch)
     parts = [
-        f"epoch {record.epoch:>{len(str(recipe.epochs))}}/{recipe.epochs}",
+        f"epoch {record.epoch:>{len(str(epochs))}}/{epochs}",
         f"loss {record.loss:.4f}",
         f"accuracy {record.accuracy:.2%}",
     ]
@@ -290,7 +465,7 @@ def _tell(session: Session, recipe: Recipe, record: EpochRecord, seconds: float)
             f"validation loss {record.validation_loss:.4f}",
             f"accuracy {record.validation_accuracy:.2%}",
         ]
-    parts += [f"learning rate {record.learning_rate:g}", f"{seconds:.1f} s"]
+    parts += [f"learning rate {record.learning_rate:.4g}", f"{seconds:.1f} s"]
     if session.best.epoch == record.epoch and record.validation_loss is not None:
         parts.append("best so far")
     if session.anneal is None and session.state.learning_rate != record.learning_rate:

@@ -1,4 +1,4 @@
-"""What to do: recipes as frozen dataclasses, the named ones, strict TOML or JSON in, JSON out.
+"""What to do: recipes as frozen dataclasses, strict values in, JSON out.
 
 A recipe is complete: together with the data and a seed it trains the same model again. Nothing is
 guessed: an unknown key, a value out of range or a setting without effect is a `RecipeError`.
@@ -6,14 +6,12 @@ guessed: an unknown key, a value out of range or a setting without effect is a `
 
 import json
 import re
-import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any, Literal
 
 from foveal.errors import RecipeError
-from foveal.reading import nearest, read
+from foveal.reading import read
 
 Fit = Literal["stretch", "crop", "pad"]
 Channels = Literal["rgb", "grey", "auto"]
@@ -254,6 +252,10 @@ class Recipe:
     image: Image = field(default_factory=Image)
     epochs: int = 30
     """At most so many passes over the training images."""
+    steps: int | None = None
+    """Optimizer steps after which training ends, even in the middle of an epoch; none: epochs decide."""
+    validate_every: int = 1
+    """Epochs from one validation to the next; the last epoch is always validated."""
     batch_size: int = 64
     l2: float = 0.0
     """Penalty l2·Σw² on the kernels of convolutional and dense layers, as Keras' regularizers.l2."""
@@ -275,6 +277,12 @@ class Recipe:
             f"name is {self.name[:80]!r}; it must be letters, digits, '.', '_' and '-', at most 61",
         )
         _require(1 <= self.epochs <= 1_000_000, f"epochs is {self.epochs}; it must be 1 or more")
+        _require(self.steps is None or self.steps >= 1, f"steps is {self.steps}; it must be 1 or more")
+        _require(self.validate_every >= 1, f"validate_every is {self.validate_every}; it must be 1 or more")
+        _require(
+            self.validate_every == 1 or (self.plateau is None and self.early_stopping is None),
+            "plateau and early_stopping decide after every epoch; leave validate_every 1",
+        )
         _require(1 <= self.batch_size <= 1_000_000, f"batch_size is {self.batch_size}; it must be 1 or more")
         _require(self.l2 >= 0, f"l2 is {self.l2}; it must be 0 or more")
         _require(
@@ -311,10 +319,10 @@ class Recipe:
                 f"image.size is {smallest}: too small for {len(self.model.widths)} poolings",
             )
 
-    def shrink_at(self, step: int, steps: int) -> int:
-        """Say by which factor the images of a step (from 0) of so many are to be shrunk."""
+    def shrink_at(self, progress: float) -> int:
+        """Say by which factor images are to be shrunk at a point of the run's progress, from 0 to 1."""
         low = self.low_resolution
-        return self.image.size // low.size if low is not None and step < low.share * steps else 1
+        return self.image.size // low.size if low is not None and progress < low.share else 1
 
     def to_json(self) -> dict[str, Any]:
         """Write the recipe as JSON values; `Recipe.from_json` reads it back equal."""
@@ -331,121 +339,3 @@ class Recipe:
         recipe = read(value, cls, "recipe")
         assert isinstance(recipe, Recipe)
         return recipe
-
-
-# ---- the named recipes
-
-
-def model_s_01() -> Recipe:
-    """Return the notebook's predecessor: three convolutions, no dropout, no BatchNorm; 30 epochs of 64.
-
-    The notebook lists what it added: three convolutions, width, a 256-unit layer, BatchNorm, dropout and
-    another optimizer. So much is known. Our choice, as it does not say: widths 16, 32 and 64, SGD with
-    momentum 0.9 at 0.01, and the same plateau and early stopping, which it does not list as new.
-
-    `python benchmarks/model_s.py cifar10`: 72.40 % on CIFAR-10's test images, one seed, 22 epochs.
-    """
-    return Recipe(
-        name="model-s-01",
-        model=ModelS(widths=(16, 32, 64), convolutions=1, batch_norm=False, dense=0, dropout=0.0),
-        optimizer=SGD(learning_rate=0.01, momentum=0.9),
-    )
-
-
-def model_s_02() -> Recipe:
-    """Return the notebook's model: 815,018 trainable parameters, RMSprop at 0.001, plateau, early stopping.
-
-    The notebook's own log ends at 81.55 % on CIFAR-10's test images. `python benchmarks/model_s.py cifar10`:
-    83.02 ± 0.47 % (mean and standard deviation of the seeds 0, 1 and 2), 20 to 26 epochs.
-    """
-    return Recipe(name="model-s-02", model=ModelS(), optimizer=RMSprop())
-
-
-def model_s_03() -> Recipe:
-    """Return what the notebook plans next: augmentation, L2 on all kernels, Adam; 40 epochs of 64.
-
-    Our choice, as it gives no figures: mirroring and shifts of up to 4 pixels, l2 = 0.0001, Adam at 0.001.
-
-    `python benchmarks/model_s.py cifar10`: 87.53 % on CIFAR-10's test images, one seed, 40 epochs.
-    """
-    return Recipe(
-        name="model-s-03",
-        model=ModelS(),
-        optimizer=Adam(),
-        epochs=40,
-        l2=1e-4,
-        augmentation=Augmentation(flip=True, shift=4),
-    )
-
-
-def sprint() -> Recipe:
-    """Return the shortest way to the notebook's accuracy on CIFAR-10: 320 steps, 40 % of them at 16 pixels.
-
-    `foveal train cifar10 --recipe sprint --validation train2 --evaluate`: 82.79 ± 0.12 % on CIFAR-10's test
-    images (mean and standard deviation of ten seeds), 15 s in all on two AVX-512 cores with the images
-    packed, 20 s with nothing cached (`python benchmarks/process.py cifar10`). The family of airbench94_muon
-    (Keller Jordan 2024); what each part buys is in docs/sprint.md.
-    """
-    return Recipe(
-        name="sprint",
-        model=Sprint(),
-        optimizer=Muon(),
-        epochs=2,
-        batch_size=250,
-        label_smoothing=0.2,
-        mixing="images",
-        augmentation=Augmentation(flip=True, alternate=True),
-        low_resolution=LowResolution(),
-        anneal=Anneal(),
-        plateau=None,
-        early_stopping=None,
-    )
-
-
-def digits() -> Recipe:
-    """Return the demo's recipe: Model S at 16 pixels for a thousand small grey scans.
-
-    `python benchmarks/digits.py digits`: 99.32 ± 0.25 % on scikit-learn's digits (mean and standard deviation
-    of five seeds), about 10 s each on one core. Not tuned: written once and kept.
-    """
-    return Recipe(
-        name="digits",
-        model=ModelS(widths=(32, 64), momentum=0.9),
-        optimizer=Adam(),
-        image=Image(size=16, channels="auto"),
-        epochs=20,
-        batch_size=32,
-        augmentation=Augmentation(shift=1),
-    )
-
-
-RECIPES: Mapping[str, Callable[[], Recipe]] = {
-    "model-s-01": model_s_01,
-    "model-s-02": model_s_02,
-    "model-s-03": model_s_03,
-    "sprint": sprint,
-    "digits": digits,
-}
-
-
-def load(name: str | Path | Recipe) -> Recipe:
-    """Return a named recipe, or read one from a .toml or .json file.
-
-    Raises:
-        RecipeError: no such recipe (the nearest known is suggested), or the file does not fit.
-    """
-    if isinstance(name, Recipe):
-        return name
-    if (make := RECIPES.get(str(name))) is not None:
-        return make()
-    path = Path(name)
-    if path.suffix not in (".toml", ".json"):
-        raise RecipeError(f"unknown recipe {str(name)!r}; {nearest(str(name), RECIPES)}")
-    try:
-        text = path.read_text(encoding="utf-8")
-        value = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
-    except OSError as error:
-        raise RecipeError(f"cannot read the recipe {path}: {error.strerror}") from error
-    except (ValueError, RecursionError) as error:
-        raise RecipeError(f"{path} is no {path.suffix[1:].upper()}: {error}") from error
-    return Recipe.from_json(value)

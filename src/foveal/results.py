@@ -20,7 +20,13 @@ from foveal.evaluation import metrics
 from foveal.evaluation import report as reports
 from foveal.evaluation.history import validation_loss
 from foveal.evaluation.metrics import Evaluation, softmax
-from foveal.evaluation.predict import load_predictions, logits, save_predictions
+from foveal.evaluation.predict import (
+    averaged_logits,
+    load_predictions,
+    logits,
+    save_predictions,
+    views_to_average,
+)
 from foveal.evaluation.report import Report
 from foveal.evaluation.roc import RocCurve, roc_curves
 from foveal.models import registry
@@ -159,6 +165,7 @@ class Run:
             group=then["group"],
             seed=then["seed"],
             cache=Path(then["cache"]) if then["cache"] is not None else None,
+            share=then["share"],
         )
         before = self.folder.dataset["fingerprint"]
         if dataset.pack.fingerprint != before:
@@ -178,8 +185,14 @@ class Run:
         """Whether the data set has a test split. Its images are not opened for this."""
         return bool(self.folder.dataset["splits"]["test"]["n"])
 
-    def evaluate(self, split: Judged = "test", *, found: NDArray[np.float32] | None = None) -> Evaluation:
+    def evaluate(
+        self, split: Judged = "test", *, views: bool = False, found: NDArray[np.float32] | None = None
+    ) -> Evaluation:
         """Measure the model on a split and return the evaluation.
+
+        With `views` the same images are judged by test-time augmentation too, and its few figures put beside
+        as `Evaluation.views`: the logits averaged over six views of each image, or over three where training
+        did not mirror (see `views_to_average`). It takes as many times as long.
 
         `found` are the model's logits (N, classes) on that split, where they are known already.
 
@@ -208,6 +221,11 @@ class Run:
             classes=dataset.classes,
         )
         evaluation = metrics.evaluate(found, labels, dataset.classes, split=split)
+        if views:
+            seen = views_to_average(mirrored=self.recipe.augmentation.flip)
+            averaged = averaged_logits(network, dataset.pack.pixels, rows, views=seen, plain=found)
+            judged = metrics.evaluate(averaged, labels, dataset.classes, split=split)
+            evaluation = evaluation.with_views(len(seen), judged)
         gathered = self._gather(curved=False, **{split: evaluation})
         write_json(self.folder.evaluation, reports.evaluation_json(gathered))
         if split == "test":
@@ -276,9 +294,9 @@ class Run:
         return f"<table>{body}</table>"
 
 
-def evaluate(run: str | os.PathLike[str], split: Judged = "test") -> Evaluation:
+def evaluate(run: str | os.PathLike[str], split: Judged = "test", *, views: bool = False) -> Evaluation:
     """Measure a run's model on a split; see `Run.evaluate`."""
-    return Run(run).evaluate(split)
+    return Run(run).evaluate(split, views=views)
 
 
 def report(run: str | os.PathLike[str]) -> Path:

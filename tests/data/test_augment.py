@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from foveal.data.augment import Draws, apply, draw, shrunk
-from foveal.engine.library import without_kernels
+from foveal.engine.compiled import without_kernels
 from foveal.recipe import Augmentation
 
 Images = NDArray[np.uint8]

@@ -17,7 +17,8 @@ from foveal.data.decode import Decoding
 from foveal.data.pack import Pack
 from foveal.data.split import Rows, Splits
 from foveal.errors import DataError
-from foveal.recipe import Augmentation, Image, LowResolution, Recipe, Sprint, load
+from foveal.recipe import Augmentation, Image, LowResolution, Recipe, Sprint
+from foveal.recipes import load
 
 NOTEBOOK = tuple(np.arange(start, start + 10_000) for start in (0, 10_000, 20_000, 30_000))
 
@@ -48,6 +49,7 @@ def dataset(sizes: Sequence[int] = (37, 20)) -> Dataset:
         splits=Splits(train=parts_of(sizes), validation=nothing, test=nothing, rule=""),
         left_out={},
         options={},
+        listed=n,
     )
 
 
@@ -73,7 +75,14 @@ def batches(
     epoch: int = 1,
     position: int = 0,
 ) -> list[Batch]:
-    return list(training_batches(data, recipe, augment=augment, seed=seed, epoch=epoch, position=position))
+    """Batches of an epoch of a run whose steps are whole epochs."""
+    steps = recipe.epochs * steps_per_epoch(training_parts(data, recipe), recipe.batch_size)
+
+    def shrink(step: int) -> int:
+        return recipe.shrink_at(step / steps)
+
+    options = {"seed": seed, "epoch": epoch, "position": position, "shrink": shrink, "augment": augment}
+    return list(training_batches(data, recipe, **options))
 
 
 def same(one: Sequence[Batch], other: Sequence[Batch]) -> bool:

@@ -88,7 +88,7 @@ def test_nothing_in_dataset_json_says_where_the_folder_lies(
 
 def test_options_are_remembered(root: Path, kept: Path) -> None:
     found = open_dataset(str(root), SMALL, validation="train1", group=r"train\d|test", cache=kept)
-    assert found.options == {"validation": "train1", "group": r"train\d|test"}
+    assert found.options == {"validation": "train1", "group": r"train\d|test", "share": None}
     assert [len(part) for part in found.splits.train] == [8, 8]
     assert len(found.rows("validation")) == 8
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from foveal.data.scan import Listing, scan
+from foveal.data.scan import LEAST, Listing, sampled, scan
 from foveal.errors import DataError
 
 
@@ -255,3 +255,19 @@ def test_a_folder_that_cannot_be_listed_is_refused(tmp_path: Path, monkeypatch: 
     monkeypatch.setattr(os, "scandir", scandir)
     with pytest.raises(DataError, match=r"cannot list .*dog: Permission denied"):
         scan(tmp_path)
+
+
+def test_a_sample_keeps_its_share_of_every_class_in_every_split(tmp_path: Path) -> None:
+    counts = {("train", "cat"): 200, ("train", "dog"): 100, ("test", "cat"): 40, ("test", "dog"): 4}
+    lay(tmp_path, *(f"{split}/{label}/{i}.png" for (split, label), n in counts.items() for i in range(n)))
+    whole = scan(tmp_path)
+
+    sample = sampled(whole, 0.25, seed=3)
+
+    kept = {place: sum((r.folder, r.label) == place for r in sample.records) for place in counts}
+    assert kept == {("train", "cat"): 50, ("train", "dog"): 25, ("test", "cat"): LEAST, ("test", "dog"): 4}
+    assert set(sample.records) <= set(whole.records)
+    assert sample.records == tuple(sorted(sample.records))
+    assert sample == sampled(whole, 0.25, seed=3)
+    assert sample != sampled(whole, 0.25, seed=4)
+    assert (sample.root, sample.classes, sample.layout) == (whole.root, whole.classes, whole.layout)

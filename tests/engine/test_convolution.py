@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from foveal.engine.compiled import kernels, without_kernels
 from foveal.engine.convolution import (
     CODES,
     TOGETHER,
@@ -20,9 +21,8 @@ from foveal.engine.convolution import (
     fits,
     patches_fit,
 )
-from foveal.engine.library import kernels, without_kernels
 
-pytestmark = pytest.mark.skipif(kernels().library is None, reason=f"no kernels: {kernels().about}")
+pytestmark = pytest.mark.skipif(kernels().loaded is None, reason=f"no kernels: {kernels().about}")
 
 TOLERANCE = 2e-5
 """Relative to the largest of the numbers: F(4×4, 3×3) loses about two digits of single precision."""

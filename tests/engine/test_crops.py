@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from foveal.data.augment import Draws, apply
+from foveal.engine.compiled import kernels, without_kernels
 from foveal.engine.crops import crops, fits
-from foveal.engine.library import kernels, without_kernels
 
-pytestmark = pytest.mark.skipif(kernels().library is None, reason=f"no kernels: {kernels().about}")
+pytestmark = pytest.mark.skipif(kernels().loaded is None, reason=f"no kernels: {kernels().about}")
 
 
 def images(n: int, size: int, channels: int, seed: int = 0) -> NDArray[np.uint8]:

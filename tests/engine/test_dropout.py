@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foveal.engine.compiled import kernels, without_kernels
 from foveal.engine.dropout import dropout, fits
-from foveal.engine.library import kernels, without_kernels
 
-pytestmark = pytest.mark.skipif(kernels().library is None, reason=f"no kernels: {kernels().about}")
+pytestmark = pytest.mark.skipif(kernels().loaded is None, reason=f"no kernels: {kernels().about}")
 
 
 def dropped(rate: float, *, seed: int = 0, shape: tuple[int, ...] = (1000, 1000)) -> torch.Tensor:

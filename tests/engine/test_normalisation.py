@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
+from foveal.engine.compiled import kernels, without_kernels
 from foveal.engine.convolution import CODES, Activation, convolve
-from foveal.engine.library import kernels, without_kernels
 from foveal.engine.normalisation import fits, normalise
 
-pytestmark = pytest.mark.skipif(kernels().library is None, reason=f"no kernels: {kernels().about}")
+pytestmark = pytest.mark.skipif(kernels().loaded is None, reason=f"no kernels: {kernels().about}")
 
 TOLERANCE = 1e-5
 """Relative to the largest of the numbers."""

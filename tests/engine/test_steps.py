@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from foveal.engine.library import kernels, without_kernels
+from foveal.engine.compiled import kernels, without_kernels
 from foveal.engine.steps import adam, fits, orthogonal_fits, orthogonalised, rmsprop
 from foveal.training import optimizers
 
-pytestmark = pytest.mark.skipif(kernels().library is None, reason=f"no kernels: {kernels().about}")
+pytestmark = pytest.mark.skipif(kernels().loaded is None, reason=f"no kernels: {kernels().about}")
 
 
 def numbers(shape: tuple[int, ...], seed: int) -> Tensor:

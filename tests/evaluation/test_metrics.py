@@ -154,6 +154,43 @@ def test_json_round_trip_and_contract(cifar: Evaluation) -> None:
     assert value["accuracy_interval"] == list(wilson(8118, 10_000))
 
 
+@pytest.fixture
+def viewed(cifar: Evaluation, judge: Callable[..., Evaluation]) -> Evaluation:
+    """An evaluation with another one's figures as those of its views."""
+    names = [scores.name for scores in cifar.classes]
+    return cifar.with_views(6, judge(cifar.confusion, names, seed=1))
+
+
+def test_views_round_trip_and_may_be_missing(cifar: Evaluation, viewed: Evaluation) -> None:
+    value = json.loads(json.dumps(viewed.to_json(), allow_nan=False))
+    assert Evaluation.from_json(value) == viewed
+    assert list(value["views"]) == ["n", "accuracy", "accuracy_interval", "loss"]
+    assert value["views"]["accuracy_interval"] == list(wilson(8118, 10_000))
+    assert value["views"]["loss"] != value["loss"]
+    assert {**value, "views": None} == cifar.to_json()
+    del value["views"]  # as files were before
+    assert Evaluation.from_json(value) == cifar
+    for bad in ({}, 6, {**viewed.to_json()["views"], "more": 1}):
+        with pytest.raises(RunError, match="not an evaluation"):
+            Evaluation.from_json({**value, "views": bad})
+
+
+def test_views_are_shown_in_one_line_that_says_what_they_are_not(
+    cifar: Evaluation, viewed: Evaluation
+) -> None:
+    assert viewed.views is not None
+    plain, shown = str(cifar).splitlines(), str(viewed).splitlines()
+    assert shown[1] == (
+        "On test, 6 views of each image averaged (test-time augmentation) give accuracy 81.18 % (95 % "
+        f"interval 80.40 % to 81.93 %), loss {viewed.views.loss:.4f}; this costs six times the computing and "
+        "is no property of the saved model."
+    )
+    assert [shown[0], *shown[2:]] == plain
+    assert f"<p>{shown[1]}</p>" in viewed._repr_html_()
+    assert "views" not in cifar._repr_html_()
+    assert "costs three times the" in str(cifar.with_views(3, cifar))
+
+
 def test_from_json_refuses_other_things(cifar: Evaluation) -> None:
     good = cifar.to_json()
     for bad in ({}, {**good, "more": 1}, {**good, "classes": [1]}, {**good, "accuracy_interval": [1]}):

@@ -338,6 +338,21 @@ def test_without_a_history_or_validation(full: Report, epochs: Callable[..., lis
     assert Page(render(blind, PICTURES)).row("2") == ["2", "0.1", "1.0000", "50.00 %", "–", "–"]
 
 
+def test_views_are_told_where_they_were_measured(full: Report, cifar: Evaluation) -> None:
+    assert "views of each image" not in Page(render(full, PICTURES)).text
+    assert full.validation is not None
+    viewed = replace(full, test=cifar.with_views(6, replace(cifar, accuracy=0.8234, loss=0.5678)))
+    text = Page(render(viewed, PICTURES)).text
+    told = "On test, 6 views of each image averaged (test-time augmentation) give accuracy 82.34 %"
+    assert text.count("views of each image") == text.count(told) == 1
+    assert "six times the computing and is no property of the saved model" in text
+    known = numbers_of(evaluation_json(viewed)["test"]["views"])
+    assert known == [6, 0.8234, *cifar.accuracy_interval, 0.5678]
+    assert viewed.findings == full.findings  # what counts is said of one view
+    both = replace(viewed, validation=full.validation.with_views(3, full.validation))
+    assert "On validation, 3 views" in Page(render(both, PICTURES)).text
+
+
 def test_undefined_figures_are_dashes(full: Report, judge: Judge) -> None:
     e = judge([[5, 0, 1], [2, 0, 1], [0, 0, 0]], ["a", "b", "c"])
     page = Page(render(replace(full, test=e), PICTURES))

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from foveal.engine.library import library, without_kernels
+from foveal.engine.compiled import loaded, without_kernels
 from foveal.models.layers import ConvolutionUnit, Dropout, RectifiedUnit
 
 
@@ -114,5 +114,5 @@ def test_dropout_is_nothing_in_evaluation_and_torchs_without_kernels() -> None:
         torch.manual_seed(1)
         found = layer(numbers)
     assert set(found.tolist()) == {0.0, 2.0}
-    if library() is not None:
+    if loaded() is not None:
         assert not torch.equal(found, expected)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from foveal.engine.library import without_kernels
+from foveal.engine.compiled import without_kernels
 from foveal.models import registry
 from foveal.models.layers import RectifiedUnit
 from foveal.recipe import ModelS

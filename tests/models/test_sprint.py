@@ -11,11 +11,12 @@ from torch import Tensor, nn
 
 from foveal.data.decode import Decoding
 from foveal.deployment.bundle import Bundle, load
-from foveal.engine.library import without_kernels
+from foveal.engine.compiled import without_kernels
 from foveal.evaluation.predict import logits
 from foveal.models import registry
 from foveal.models.sprint import EPSILON, Network, whitening_filters
-from foveal.recipe import Recipe, Sprint, sprint
+from foveal.recipe import Recipe, Sprint
+from foveal.recipes import sprint
 from foveal.training import optimizers
 from foveal.training.epoch import training_loss
 

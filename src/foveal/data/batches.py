@@ -1,6 +1,6 @@
 """(data set, seed, epoch, position) -> batches. Every batch is a function of these four alone."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -57,11 +57,14 @@ def training_batches(
     seed: int,
     epoch: int,
     position: int = 0,
+    shrink: Callable[[int], int] = lambda _step: 1,
     augment: Augment | None = None,
 ) -> Iterator[Batch]:
     """Yield an epoch's batches, from `position` on.
 
-    `augment` is a user's own augmentation, in place of the recipe's.
+    `shrink` says by which factor the images of a step are made smaller; steps are counted from 0 over the
+    whole run. It is asked when the step's turn has come. `augment` is a user's own augmentation, in place of
+    the recipe's.
 
     Raises:
         DataError: a user's augmentation returned something else than images of the same shape.
@@ -76,13 +79,13 @@ def training_batches(
     for index in range(position, len(order)):
         rows = order[index]
         generator = np.random.default_rng([seed, epoch, _AUGMENT, index])
-        shrink = recipe.shrink_at(done + index, recipe.epochs * len(order))
+        factor = shrink(done + index)
         if augment is None:
             mirrored = None if first_mirrored is None else first_mirrored[rows]
             draws = draw(recipe.augmentation, len(rows), generator, first_mirrored=mirrored, epoch=epoch)
-            images = apply(pixels, rows, draws, shrink=shrink)
+            images = apply(pixels, rows, draws, shrink=factor)
         else:
-            images = shrunk(_by_user(augment, pixels[rows], generator), shrink)
+            images = shrunk(_by_user(augment, pixels[rows], generator), factor)
         yield Batch(
             images=torch.from_numpy(np.ascontiguousarray(images)),
             labels=torch.from_numpy(dataset.labels[rows]),

@@ -10,7 +10,7 @@ import platformdirs
 from numpy.typing import NDArray
 
 from foveal.data.pack import Pack, open_pack, require_images
-from foveal.data.scan import scan
+from foveal.data.scan import Listing, sampled, scan
 from foveal.data.split import Rows, Splits, check_options, split
 from foveal.errors import DataError
 from foveal.recipe import Image
@@ -30,8 +30,10 @@ class Dataset:
     splits: Splits
     left_out: dict[str, str]
     """Relative path of every file that is not used, with the reason."""
-    options: dict[str, str | None]
-    """What `open_dataset` was asked for: validation and group."""
+    options: dict[str, Any]
+    """What `open_dataset` was asked for: validation, group and share."""
+    listed: int
+    """Files of the folder, of which a sample may be all that is used."""
 
     def rows(self, name: SplitName) -> Rows:
         """Return a split's rows of the pack.
@@ -77,6 +79,7 @@ class Dataset:
                 }
                 for name, rows in parts.items()
             },
+            "sampled": {"of": self.listed, "files": len(paths)} if self.options["share"] else None,
             "left_out": [{"path": path, "reason": reason} for path, reason in self.left_out.items()],
         }
 
@@ -87,17 +90,22 @@ def default_cache() -> Path:
 
 
 def open_dataset(
-    root: str | os.PathLike[str],
+    root: str | os.PathLike[str] | Listing,
     image: Image,
     *,
     validation: str | None = None,
     group: str | None = None,
     seed: int = 0,
     cache: Path | None = None,
+    share: float | None = None,
 ) -> Dataset:
-    """List a folder, decode it or find its pack, and divide it; see `scan`, `open_pack` and `split`."""
-    listing = scan(root)
-    check_options(listing, validation=validation, group=group)
+    """List a folder, decode it or find its pack, and divide it; see `scan`, `open_pack` and `split`.
+
+    With a `share` a sample of so many of its files, stratified, takes the place of them all.
+    """
+    whole = root if isinstance(root, Listing) else scan(root)
+    check_options(whole, validation=validation, group=group)
+    listing = whole if share is None else sampled(whole, share, seed=seed)
     pack = open_pack(listing, image, cache or default_cache())
     require_images(pack, listing)
     index = {name: number for number, name in enumerate(listing.classes)}
@@ -110,5 +118,6 @@ def open_dataset(
         classes=listing.classes,
         splits=split(listing, pack, validation=validation, group=group, seed=seed),
         left_out=left_out,
-        options={"validation": validation, "group": group},
+        options={"validation": validation, "group": group, "share": share},
+        listed=len(whole.records),
     )

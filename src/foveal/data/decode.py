@@ -121,6 +121,19 @@ def decode(content: bytes, decoding: Decoding) -> Decoded:
         raise DecodeError(f"cannot be decoded: {error or type(error).__name__}") from error
 
 
+def dimensions(content: bytes) -> tuple[int, int]:
+    """Return an image file's width and height as its header tells them; no pixel is decoded.
+
+    Raises:
+        DecodeError: no image of an allowed format.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+            return file.size
+    except Exception as error:  # as in `decode`
+        raise DecodeError(f"cannot be read: {error or type(error).__name__}") from error
+
+
 def _decode(content: bytes, decoding: Decoding) -> Decoded:
     if not content:
         raise DecodeError("the file is empty")

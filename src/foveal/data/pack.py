@@ -97,6 +97,11 @@ def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
     return pack
 
 
+def is_packed(listing: Listing, image: Image, cache: Path) -> bool:
+    """Say whether the cache has a pack of a listing."""
+    return _load(cache / "packs" / _key(listing, image), listing) is not None
+
+
 def _key(listing: Listing, image: Image) -> str:
     # The place keeps data sets apart whose files differ in content alone: unpacked from archives, they
     # often have equal times, and uncompressed images of equal dimensions have equal sizes.

@@ -3,15 +3,20 @@
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Literal, NamedTuple
+
+import numpy as np
 
 from foveal.errors import DataError
 from foveal.progress import printable
 
 Layout = Literal["numbered", "named", "flat"]
+
+LEAST = 10
+"""Files of a class in a split that a sample keeps at least."""
 
 _NUMBERED = re.compile(r"train([0-9]+)")
 _NAMED = {
@@ -86,6 +91,21 @@ def scan(root: str | os.PathLike[str]) -> Listing:
         classes=tuple(sorted({record.label for record in records})),
         strays=tuple(sorted(file.relative_to(root).as_posix() for file in strays)),
     )
+
+
+def sampled(listing: Listing, share: float, *, seed: int) -> Listing:
+    """Keep a share of a listing's files, drawn from `seed`, alike in every class of every split.
+
+    Of each such class at least `LEAST` files stay, where it has so many.
+    """
+    random = np.random.default_rng(seed)
+    members: dict[tuple[str, str], list[int]] = {}
+    for row, record in enumerate(listing.records):
+        members.setdefault((record.folder, record.label), []).append(row)
+    kept: list[int] = []
+    for rows in members.values():
+        kept += random.permutation(rows)[: max(LEAST, round(share * len(rows)))].tolist()
+    return replace(listing, records=tuple(listing.records[row] for row in sorted(kept)))
 
 
 def _layout(root: Path, folders: list[Path]) -> tuple[Layout, dict[str, Path]]:

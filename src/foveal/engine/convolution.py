@@ -7,7 +7,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from foveal.engine.library import library as kernels
+from foveal.engine.compiled import loaded as kernels
 
 Activation = Literal["linear", "relu", "silu"]
 CODES: dict[Activation, int] = {"linear": 0, "relu": 1, "silu": 2}
@@ -112,7 +112,7 @@ class _Convolution(torch.autograd.Function):
         outputs = torch.empty((n, weight.shape[0], *made), memory_format=torch.channels_last)
         tiles = -(-height // 4) * -(-width // 4)
         chosen = torch.empty((n, tiles, weight.shape[0]), dtype=torch.int32) if pooled else None
-        call = _Call(images, weight, patches)
+        call = _Call(images, weight, patches, backward=False)
         sums = torch.zeros((call.threads, 2, weight.shape[0]), dtype=torch.float64)
         library.foveal_convolution(
             *call.arguments,
@@ -122,7 +122,7 @@ class _Convolution(torch.autograd.Function):
             outputs.data_ptr(),
             _pointer(chosen),
             sums.data_ptr(),
-            call.memory(backward=False),
+            call.memory(),
         )
         ctx.save_for_backward(images, weight, chosen)
         ctx.patches, ctx.biased = patches, bias is not None
@@ -142,7 +142,7 @@ class _Convolution(torch.autograd.Function):
         images_slope = torch.empty_like(images) if ctx.needs_input_grad[0] else None
         weight_slope = torch.empty_like(weight)
         bias_slope = torch.empty(weight.shape[0]) if ctx.biased else None
-        call = _Call(images, weight, ctx.patches)
+        call = _Call(images, weight, ctx.patches, backward=True)
         library.foveal_convolution_back(
             *call.arguments,
             weight.data_ptr(),
@@ -151,7 +151,7 @@ class _Convolution(torch.autograd.Function):
             _pointer(images_slope),
             weight_slope.data_ptr(),
             _pointer(bias_slope),
-            call.memory(backward=True),
+            call.memory(),
         )
         return images_slope, weight_slope, bias_slope, None, None, None
 
@@ -159,7 +159,7 @@ class _Convolution(torch.autograd.Function):
 class _Call:
     """What both kernels are told of their input. It keeps the tensors alive whose addresses it hands on."""
 
-    def __init__(self, images: Tensor, weight: Tensor, patches: Patches | None) -> None:
+    def __init__(self, images: Tensor, weight: Tensor, patches: Patches | None, *, backward: bool) -> None:
         self.threads = torch.get_num_threads()
         if patches is None:
             n, channels, height, width = images.shape
@@ -173,17 +173,18 @@ class _Call:
             addresses = (self.filters.data_ptr(), patches.bias.data_ptr())
             inputs = (None, images.data_ptr(), bytes_of, *addresses, CODES[patches.activation])
         tiles = -(-height // 4) * -(-width // 4)
-        together = max(1, TOGETHER // ((channels + weight.shape[0]) * tiles))  # images at a time
+        # Backward each such set reads and writes the kernels' slopes once: wide layers take larger sets.
+        room = max(TOGETHER, channels * weight.shape[0]) if backward else TOGETHER
+        together = max(1, room // ((channels + weight.shape[0]) * tiles))  # images at a time
         shape = (n, height, width, channels, weight.shape[0], together, self.threads)
         self.arguments = (*shape, *inputs)
-        self._sizes = (*shape, bytes_of)
+        self._sizes = (*shape, backward, bytes_of)
 
-    def memory(self, *, backward: bool) -> int:
+    def memory(self) -> int:
         """Return the address of enough working memory, kept for the next call: fresh pages cost time."""
         library = kernels()
         assert library is not None
-        *shape, channels = self._sizes
-        floats = library.foveal_convolution_memory(*shape, backward, channels)
+        floats = library.foveal_convolution_memory(*self._sizes)
         kept: Tensor | None = getattr(_local, "memory", None)
         if kept is None or kept.numel() < floats:
             _local.memory = kept = torch.empty(floats)

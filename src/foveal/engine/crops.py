@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foveal.engine.library import library as kernels
+from foveal.engine.compiled import loaded as kernels
 
 
 def fits(pixels: NDArray[np.uint8]) -> bool:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from foveal.engine.library import library as kernels
+from foveal.engine.compiled import loaded as kernels
 
 
 def fits(numbers: Tensor) -> bool:

@@ -5,8 +5,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from foveal.engine.compiled import loaded as kernels
 from foveal.engine.convolution import CODES, PANEL, Activation
-from foveal.engine.library import library as kernels
 
 
 def fits(maps: Tensor) -> bool:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from foveal.engine.compiled import loaded as kernels
 from foveal.engine.convolution import PANEL
-from foveal.engine.library import library as kernels
 
 
 def fits(parameters: Sequence[Tensor]) -> bool:

@@ -6,7 +6,7 @@ predicted, the recall of one without images) is None, never a silent zero.
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -75,6 +75,21 @@ class Averages:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Views:
+    """How it did on the same images with its logits averaged over several views of each: beside the point.
+
+    The evaluation proper judges the model as it is saved and used, with one view an image.
+    """
+
+    n: int
+    """Views of each image."""
+    accuracy: float
+    accuracy_interval: tuple[float, float]
+    """Wilson's, at 95 %."""
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Evaluation:
     """How a classifier did on one split. Shares are fractions, the loss is in nats."""
 
@@ -91,6 +106,19 @@ class Evaluation:
     """(K, K): `confusion[i][j]` images of class i were predicted as class j."""
     balanced: bool
     """Whether the largest class is at most `BALANCED_RATIO` times the smallest."""
+    views: Views | None = None
+    """What test-time augmentation gave, if it was asked for."""
+
+    def with_views(self, n: int, averaged: "Evaluation") -> "Evaluation":
+        """Return this with the figures of `averaged` beside it: of the same images, n views of each."""
+        assert (averaged.split, averaged.n) == (self.split, self.n)
+        views = Views(
+            n=n,
+            accuracy=averaged.accuracy,
+            accuracy_interval=averaged.accuracy_interval,
+            loss=averaged.loss,
+        )
+        return replace(self, views=views)
 
     @property
     def errors(self) -> int:
@@ -101,6 +129,8 @@ class Evaluation:
         """Give plain JSON with the keys of the contract's `evaluate --json` and more."""
         values = asdict(self)
         values["accuracy_interval"] = list(self.accuracy_interval)
+        if self.views is not None:
+            values["views"]["accuracy_interval"] = list(self.views.accuracy_interval)
         for scores in values["classes"]:
             interval = scores["recall_interval"]
             scores["recall_interval"] = None if interval is None else list(interval)
@@ -125,6 +155,7 @@ class Evaluation:
                         for scores in value["classes"]
                     ),
                     "confusion": tuple(tuple(int(count) for count in row) for row in value["confusion"]),
+                    "views": _views(value.get("views")),  # files from before there were views lack it
                 }
             )
         except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -141,13 +172,28 @@ class Evaluation:
 
     def __str__(self) -> str:
         shown = table(_HEADER, self._rows(), right={1, 2, 3, 4, 5})
-        return f"{self._headline()}\n\n{shown}"
+        seen = "" if self.views is None else f"{self.views_sentence}\n"
+        return f"{self._headline()}\n{seen}\n{shown}"
 
     def _headline(self) -> str:
-        low, high = self.accuracy_interval
+        return f"{printable(self.split, 80)}: {self._figures(self)}, {self.n:,} images"
+
+    def _figures(self, of: "Evaluation | Views") -> str:
+        low, high = of.accuracy_interval
         return (
-            f"{printable(self.split, 80)}: accuracy {percent(self.accuracy, self.n)} (95 % interval "
-            f"{percent(low, self.n)} to {percent(high, self.n)}), loss {self.loss:.4f}, {self.n:,} images"
+            f"accuracy {percent(of.accuracy, self.n)} (95 % interval {percent(low, self.n)} to "
+            f"{percent(high, self.n)}), loss {of.loss:.4f}"
+        )
+
+    @property
+    def views_sentence(self) -> str | None:
+        """What test-time augmentation gave, what it costs and what it is not; None where it was not asked."""
+        if self.views is None:
+            return None
+        return (
+            f"On {printable(self.split, 80)}, {self.views.n} views of each image averaged (test-time "
+            f"augmentation) give {self._figures(self.views)}; this costs {_times(self.views.n)} the "
+            "computing and is no property of the saved model."
         )
 
     def _repr_html_(self) -> str:
@@ -155,8 +201,10 @@ class Evaluation:
             return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
 
         body = "".join(line(row, "td") for row in self._rows())
-        head = html.escape(self._headline())
-        return f"<p>{head}</p><table><thead>{line(_HEADER, 'th')}</thead><tbody>{body}</tbody></table>"
+        head = "".join(
+            f"<p>{html.escape(text)}</p>" for text in (self._headline(), self.views_sentence) if text
+        )
+        return f"{head}<table><thead>{line(_HEADER, 'th')}</thead><tbody>{body}</tbody></table>"
 
 
 _HEADER: Final = ["class", "images", "precision", "recall", "F1", "ROC AUC"]
@@ -167,6 +215,16 @@ def _pair(value: Any) -> tuple[float, float] | None:  # noqa: ANN401 - JSON
         return None
     low, high = value
     return float(low), float(high)
+
+
+def _views(value: Any) -> Views | None:  # noqa: ANN401 - JSON
+    if value is None:
+        return None
+    return Views(**{**value, "accuracy_interval": _pair(value["accuracy_interval"])})
+
+
+def _times(n: int) -> str:
+    return {3: "three times", 6: "six times"}.get(n, f"{n} times")
 
 
 def percent(fraction: float | None, n: int) -> str:

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,10 +21,54 @@ BATCH = 100
 """Images at a time. It changes speed and memory, not what is predicted."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One of the ways to show a network an image that it is to judge."""
+
+    weight: float
+    """What its logits count for in the average; the weights of all views add up to 1."""
+    shift: int = 0
+    """By how many pixels the image moves down and to the right: 1, 0, or -1 for up and to the left."""
+    mirrored: bool = False
+    """Whether left and right change places, after it has moved."""
+
+    def of(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return uint8 images (N, S, S, C) as they are seen this way.
+
+        What moves in from outside is the image mirrored at its border, the border row itself not repeated,
+        as in training.
+        """
+        size = images.shape[1]
+        padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")  # (N, S + 2, S + 2, C)
+        window = slice(1 - self.shift, 1 - self.shift + size)
+        seen = padded[:, window, window]
+        return np.ascontiguousarray(seen[:, :, ::-1] if self.mirrored else seen)
+
+
+def views_to_average(*, mirrored: bool) -> tuple[View, ...]:
+    """Return the views of test-time augmentation: the image as it is first, then moved by a pixel either way.
+
+    With `mirrored` each is there as its mirror image too, at half the weight. That is right where training
+    mirrors, and wrong for digits, text and the like.
+
+    Source: Jordan 2024, arXiv:2404.00498; airbench94's `tta_level=2`.
+    """
+    sides = (False, True) if mirrored else (False,)
+    return tuple(
+        View(weight=weight / len(sides), shift=shift, mirrored=side)
+        for shift, weight in ((0, 1 / 2), (-1, 1 / 4), (1, 1 / 4))
+        for side in sides
+    )
+
+
 def logits(
-    network: nn.Module, pixels: NDArray[np.uint8], rows: NDArray[np.int64] | None = None
+    network: nn.Module,
+    pixels: NDArray[np.uint8],
+    rows: NDArray[np.int64] | None = None,
+    *,
+    view: View | None = None,
 ) -> NDArray[np.float32]:
-    """Run a network over uint8 images (N, S, S, C), or over some rows of them.
+    """Run a network over uint8 images (N, S, S, C), or over some rows of them, seen in one `view`.
 
     Returned are its logits, float32 (N, classes). The network is in evaluation mode meanwhile: no dropout,
     moving averages instead of the batch's own.
@@ -37,10 +82,33 @@ def logits(
             for start in range(0, n, BATCH):
                 piece = slice(start, start + BATCH)
                 images = np.array(pixels[piece if rows is None else rows[piece]])  # off the memory map
+                if view is not None:
+                    images = view.of(images)
                 found.append(network(torch.from_numpy(images)).float().numpy())
     finally:
         network.train(training)
     return np.concatenate(found)
+
+
+def averaged_logits(
+    network: nn.Module,
+    pixels: NDArray[np.uint8],
+    rows: NDArray[np.int64] | None = None,
+    *,
+    views: Sequence[View],
+    plain: NDArray[np.float32],
+) -> NDArray[np.float32]:
+    """Average a network's logits over several `views` of uint8 images (N, S, S, C), or of some rows of them.
+
+    `plain` are its `logits` on the same images, float32 (N, classes), of which this returns the average: the
+    first view must be the image as it is, and is not computed again.
+    """
+    first, *others = views
+    assert (first.shift, first.mirrored) == (0, False)
+    average = first.weight * plain
+    for view in others:
+        average += view.weight * logits(network, pixels, rows, view=view)
+    return average
 
 
 def save_predictions(

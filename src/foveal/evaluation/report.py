@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from foveal.errors import MissingExtraError
 from foveal.evaluation import plots
+from foveal.evaluation.budget import findings_of_budget
 from foveal.evaluation.findings import Finding, findings_of_evaluation
 from foveal.evaluation.history import (
     OVERFITTING_RULE,
@@ -104,7 +105,7 @@ class Report:
         of_history = findings_of_history(
             self.history, next_learning_rate=self.next_learning_rate, scheduled=self.scheduled
         )
-        return [*judged, *of_history]
+        return [*judged, *of_history, *findings_of_budget(self.events)]
 
     @property
     def seconds(self) -> float | None:

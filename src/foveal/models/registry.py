@@ -6,7 +6,7 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
-from foveal.engine.library import without_kernels
+from foveal.engine.compiled import without_kernels
 from foveal.errors import ModelError
 from foveal.models import model_s, sprint
 from foveal.models.layers import Rescale

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from foveal import __version__
-from foveal.engine.library import kernels
+from foveal.engine.compiled import kernels
 from foveal.errors import RunError
 
 
@@ -32,8 +32,8 @@ def describe(*, seed: int) -> dict[str, Any]:
 
 
 def _kernels() -> str:
-    loaded = kernels()
-    return loaded.about if loaded.library is not None else f"none: {loaded.about}"
+    found = kernels()
+    return found.about if found.loaded is not None else f"none: {found.about}"
 
 
 def refuse_differences(run: Path, then: dict[str, Any], now: dict[str, Any]) -> None:

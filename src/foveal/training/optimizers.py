@@ -1,5 +1,6 @@
 """Optimizers, with the arithmetic of Keras where torch's differs."""
 
+from abc import ABC, abstractmethod
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from typing import Any, assert_never
@@ -58,7 +59,7 @@ def _muon(config: recipe.Muon, trained: Sequence[Tensor]) -> "Muon":
     return Muon(group for group in groups if group["params"])
 
 
-class Optimizer:
+class Optimizer(ABC):
     """Groups of parameters with settings, and running averages of each parameter.
 
     The same form as torch.optim.Optimizer, whose import of torch's compiler would cost every short run 0.8 s.
@@ -68,9 +69,9 @@ class Optimizer:
         self.param_groups: list[dict[str, Any]] = [{**defaults, **group} for group in groups]
         self.state: defaultdict[Tensor, dict[str, Tensor]] = defaultdict(dict)
 
+    @abstractmethod
     def step(self) -> None:
         """Take one step along the gradients."""
-        raise NotImplementedError
 
     def zero_grad(self) -> None:
         """Forget the gradients."""
@@ -95,6 +96,15 @@ class Optimizer:
         for group, stored in zip(self.param_groups, state["param_groups"], strict=True):
             group.update({**stored, "params": group["params"]})
 
+    def _gathered(
+        self, parameters: list[Tensor], gradients: list[Tensor], name: str, momentum: float
+    ) -> list[Tensor]:
+        """Let each parameter's gathered gradient fade by `momentum` and add the new one."""
+        gathered = _state(self, parameters, name)
+        torch._foreach_mul_(gathered, momentum)
+        torch._foreach_add_(gathered, gradients)
+        return gathered
+
     def _parameters(self) -> list[Tensor]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
 
@@ -112,9 +122,7 @@ class SGD(Optimizer):
             parameters, gradients = _with_gradients(group)
             if not parameters:
                 continue
-            velocities = _state(self, parameters, "velocity")
-            torch._foreach_mul_(velocities, group["momentum"])
-            torch._foreach_add_(velocities, gradients)
+            velocities = self._gathered(parameters, gradients, "velocity", group["momentum"])
             torch._foreach_add_(parameters, velocities, alpha=-group["lr"])
 
 
@@ -218,9 +226,7 @@ class Muon(Optimizer):
             parameters, gradients = _with_gradients(group)
             if not parameters:
                 continue
-            buffers = _state(self, parameters, "momentum")
-            torch._foreach_mul_(buffers, group["momentum"])
-            torch._foreach_add_(buffers, gradients)
+            buffers = self._gathered(parameters, gradients, "momentum", group["momentum"])
             updates = list(torch._foreach_add(gradients, buffers, alpha=group["momentum"]))
             if group["iterations"]:
                 norms = torch._foreach_norm(parameters)

@@ -9,18 +9,43 @@ from math import inf
 from typing import Any
 
 
+@dataclass(kw_only=True)
+class Course:
+    """How far a run has come, from 0 at its first step to 1 after its last.
+
+    Progress is a straight line over the steps. Where their number is corrected under way the line bends;
+    what is behind stays behind, so whatever follows progress goes on without a jump and ends in time.
+    """
+
+    steps: int
+    """In all."""
+    since: int = 0
+    """The step of the last correction,"""
+    before: float = 0.0
+    """and the progress at it."""
+
+    def progress(self, step: int) -> float:
+        """Return the progress at a step, counted from 0, not before the last correction."""
+        if step >= self.steps:
+            return 1.0
+        return self.before + (1 - self.before) * (step - self.since) / (self.steps - self.since)
+
+    def correct(self, step: int, steps: int) -> None:
+        """Go on from `step` so as to end after so many steps in all."""
+        self.before, self.since, self.steps = self.progress(step), step, steps
+
+
 @dataclass(frozen=True, kw_only=True)
 class Anneal:
     """A straight line down to zero, after a rise over the first `warm_up` of all steps."""
 
     warm_up: float
 
-    def factor(self, step: int, steps: int) -> float:
-        """Return what the learning rate is multiplied with at a step, from 0, of so many."""
-        done, rising = step / steps, self.warm_up
-        if done < rising:
-            return (step + 1) / (rising * steps + 1)
-        return (1 - done) / (1 - rising)
+    def factor(self, progress: float, steps: int) -> float:
+        """Return what the learning rate is multiplied with at a point of a run's progress."""
+        if progress < self.warm_up:
+            return (progress * steps + 1) / (self.warm_up * steps + 1)
+        return (1 - progress) / (1 - self.warm_up)
 
 
 @dataclass(kw_only=True)

@@ -11,7 +11,7 @@ from foveal.recipe import Recipe
 from foveal.run import RunFolder
 from foveal.training import checkpoint, optimizers
 from foveal.training.epoch import Step, TrainingState, balanced_class_weights
-from foveal.training.schedules import Anneal, Best, EarlyStopping, Plateau
+from foveal.training.schedules import Anneal, Best, Course, EarlyStopping, Plateau
 
 
 @dataclass(kw_only=True)
@@ -46,6 +46,7 @@ class Session:
 
     folder: RunFolder
     state: TrainingState
+    course: Course
     anneal: Anneal | None
     plateau: Plateau | None
     early_stopping: EarlyStopping | None
@@ -59,12 +60,14 @@ class Session:
     so_far: EpochSoFar = field(default_factory=EpochSoFar)
     stopping: bool = False
     """Whether early stopping has decided."""
+    slowed: bool = False
+    """Whether training diverged once and goes on with half the learning rate."""
 
     @classmethod
     def begin(
-        cls, folder: RunFolder, recipe: Recipe, network: nn.Module, class_counts: list[int]
+        cls, folder: RunFolder, recipe: Recipe, network: nn.Module, class_counts: list[int], *, steps: int
     ) -> "Session":
-        """Set up a run at its first step."""
+        """Set up a run at its first step, of so many in all."""
         balanced = recipe.class_weights == "balanced"
         plateau, stopping = recipe.plateau, recipe.early_stopping
         return cls(
@@ -75,6 +78,7 @@ class Session:
                 class_weights=balanced_class_weights(class_counts) if balanced else None,
                 label_smoothing=recipe.label_smoothing,
             ),
+            course=Course(steps=steps),
             anneal=Anneal(**asdict(recipe.anneal)) if recipe.anneal else None,
             plateau=Plateau(**asdict(plateau)) if plateau else None,
             early_stopping=EarlyStopping(**asdict(stopping)) if stopping else None,
@@ -86,12 +90,21 @@ class Session:
         self.position += 1
         self.step += 1
 
-    def rate(self, step: int, steps: int) -> float:
-        """Return the learning rate of a step, from 0, of so many in the whole run."""
+    @property
+    def progress(self) -> float:
+        """How far the run has come, from 0 to 1."""
+        return self.course.progress(self.step)
+
+    def epochs(self, per_epoch: int) -> int:
+        """Return how many epochs, the last of them perhaps not a whole one, the course has."""
+        return -(-self.course.steps // per_epoch)
+
+    def rate(self) -> float:
+        """Return the learning rate of the step that comes next."""
         if self.anneal is None:
             return self.state.learning_rate
         full: float = self.state.optimizer.param_groups[0]["initial_lr"]
-        return full * self.anneal.factor(step, steps)
+        return full * self.anneal.factor(self.progress, self.course.steps) / (2 if self.slowed else 1)
 
     def next_epoch(self) -> None:
         """Move on to the beginning of the next epoch."""
@@ -109,6 +122,18 @@ class Session:
 
     def go_on(self) -> None:
         """Take up the newest checkpoint that is whole, if there is one, and cut the history back to it."""
+        self._take_up()
+        self.folder.event("resumed", epoch=self.epoch, step=self.step)
+
+    def go_back(self) -> None:
+        """Take up the newest checkpoint once more, with half the learning rate."""
+        here = self.step
+        self._take_up()
+        self.slowed = True
+        self.folder.event("went back", step=here, to=self.step, epoch=self.epoch)
+        self.save()
+
+    def _take_up(self) -> None:
         for step in reversed(checkpoint.checkpoint_steps(self.folder.checkpoints)):
             path = checkpoint.checkpoint_path(self.folder.checkpoints, step)
             try:
@@ -121,7 +146,6 @@ class Session:
                 self._load_state_dict(state)
                 break
         self.folder.cut_history(self.epoch - 1)
-        self.folder.event("resumed", epoch=self.epoch, step=self.step)
 
     def restore_best(self) -> None:
         """Give the network the weights of the best epoch."""
@@ -136,6 +160,8 @@ class Session:
             "step": self.step,
             "so_far": asdict(self.so_far),
             "stopping": self.stopping,
+            "slowed": self.slowed,
+            "course": asdict(self.course),
             "best": self.best.state_dict(),
             "plateau": self.plateau.state_dict() if self.plateau else None,
             "early_stopping": self.early_stopping.state_dict() if self.early_stopping else None,
@@ -144,7 +170,8 @@ class Session:
     def _load_state_dict(self, state: dict[str, Any]) -> None:
         self.epoch, self.position, self.step = state["epoch"], state["position"], state["step"]
         self.so_far = EpochSoFar(**state["so_far"])
-        self.stopping = state["stopping"]
+        self.stopping, self.slowed = state["stopping"], state["slowed"]
+        self.course = Course(**state["course"])
         self.best.load_state_dict(state["best"])
         if self.plateau is not None:
             self.plateau.load_state_dict(state["plateau"])

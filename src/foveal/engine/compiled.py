@@ -45,7 +45,7 @@ SIGNATURES: Mapping[str, tuple[type | None, Sequence[type]]] = {
 class Kernels:
     """The kernels, or why there are none."""
 
-    library: ctypes.CDLL | None
+    loaded: ctypes.CDLL | None
     about: str
     """What they were made of and by whom, or why they are missing."""
 
@@ -54,9 +54,9 @@ _compiling = threading.Lock()
 _used: ContextVar[bool] = ContextVar("kernels are used", default=True)
 
 
-def library() -> ctypes.CDLL | None:
+def loaded() -> ctypes.CDLL | None:
     """Return the kernels to use; None where torch's own have to do."""
-    return kernels().library if _used.get() else None
+    return kernels().loaded if _used.get() else None
 
 
 @contextmanager
@@ -85,7 +85,7 @@ def kernels() -> Kernels:
             if file is None:
                 command = shlex.split(named) or _compiler()
                 if not command:
-                    return Kernels(library=None, about="no C compiler was found")
+                    return Kernels(loaded=None, about="no C compiler was found")
                 folder.mkdir(parents=True, exist_ok=True)
                 file = _compile(command, folder, key)
         # OpenMP's threads must be torch's own, or two pools would wait for each other's cores: with torch
@@ -99,11 +99,11 @@ def kernels() -> Kernels:
             function = getattr(library, name)
             function.restype, function.argtypes = result, arguments
     except subprocess.CalledProcessError as error:
-        return Kernels(library=None, about=f"the C compiler failed: {error.stderr.strip()[:500]}")
+        return Kernels(loaded=None, about=f"the C compiler failed: {error.stderr.strip()[:500]}")
     except (OSError, ValueError, AttributeError, subprocess.TimeoutExpired) as error:
-        return Kernels(library=None, about=f"{type(error).__name__}: {error}")
+        return Kernels(loaded=None, about=f"{type(error).__name__}: {error}")
     digest = hashlib.sha256(source).hexdigest()[:16]
-    return Kernels(library=library, about=f"source {digest}, compiler {compiler.decode()}")
+    return Kernels(loaded=library, about=f"source {digest}, compiler {compiler.decode()}")
 
 
 def _compiler() -> list[str]:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from foveal.engine import library
-from foveal.engine.library import kernels, without_kernels
+from foveal.engine import compiled
+from foveal.engine.compiled import kernels, without_kernels
 from foveal.training import environment
 
-COMPILER = next(filter(None, map(shutil.which, library.COMPILERS)), None)
+COMPILER = next(filter(None, map(shutil.which, compiled.COMPILERS)), None)
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="no C compiler")
 
 
@@ -40,7 +40,7 @@ def test_they_are_compiled_once_and_found_again_without_a_compiler(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = kernels()
-    assert first.library is not None, first.about
+    assert first.loaded is not None, first.about
     assert first.about.startswith("source ")
     files = list(folder.iterdir())
     assert [file.suffix for file in files] == [".so"]  # and nothing half done
@@ -49,7 +49,7 @@ def test_they_are_compiled_once_and_found_again_without_a_compiler(
     kernels.cache_clear()
     monkeypatch.setenv("PATH", "")
     again = kernels()
-    assert again.library is not None, again.about
+    assert again.loaded is not None, again.about
     assert again.about == first.about
     assert list(folder.iterdir()) == files
     assert files[0].stat().st_mtime_ns == before.st_mtime_ns
@@ -57,16 +57,16 @@ def test_they_are_compiled_once_and_found_again_without_a_compiler(
 
 @pytest.mark.usefixtures("no_compiler")
 def test_without_a_compiler_there_are_none(folder: Path) -> None:
-    assert kernels().library is None
+    assert kernels().loaded is None
     assert kernels().about == "no C compiler was found"
-    assert library.library() is None
+    assert compiled.loaded() is None
     assert environment.describe(seed=0)["kernels"] == "none: no C compiler was found"
     assert not folder.exists()
 
 
 def test_a_compiler_that_fails_is_named(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", f"{sys.executable} -c 'import sys; sys.exit(\"no such processor\")'")
-    assert kernels().library is None
+    assert kernels().loaded is None
     assert kernels().about == "the C compiler failed: no such processor"
     assert list(folder.iterdir()) == []
 
@@ -79,32 +79,32 @@ def test_a_compiler_that_is_not_there_is_named(
     folder: Path, monkeypatch: pytest.MonkeyPatch, compiler: str, about: str
 ) -> None:
     monkeypatch.setenv("CC", compiler)
-    assert kernels().library is None
+    assert kernels().loaded is None
     assert kernels().about.startswith(about)
 
 
 def test_a_compiler_that_makes_nothing_gives_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CC", f"{sys.executable} -c ''")
-    assert kernels().library is None
+    assert kernels().loaded is None
     assert kernels().about.startswith("FileNotFoundError")
     assert list(folder.iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_gives_none(tmp_path: Path, folder: Path) -> None:
     (tmp_path / "cache").write_text("a file where a folder should be")
-    assert kernels().library is None
+    assert kernels().loaded is None
     assert "Error" in kernels().about
 
 
 CHILD = """
 import json, torch
-from foveal.engine.library import kernels
+from foveal.engine.compiled import kernels
 found = kernels()
 total = None
-if found.library is not None:
+if found.loaded is not None:
     from foveal.engine.convolution import convolve
     total = float(convolve(torch.ones(1, 16, 4, 4), torch.ones(16, 16, 3, 3), None)[0].sum())
-print(json.dumps([found.library is not None, found.about, total]))
+print(json.dumps([found.loaded is not None, found.about, total]))
 """
 
 
@@ -146,7 +146,7 @@ def test_two_processes_may_compile_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("damage", ["half", "other bytes"])
 def test_a_damaged_file_in_the_cache_is_no_crash(tmp_path: Path, folder: Path, damage: str) -> None:
     """A child looks at it: to load half a library can end a process. It is compiled anew."""
-    assert kernels().library is not None
+    assert kernels().loaded is not None
     (file,) = folder.iterdir()
     whole = file.read_bytes()
     content = {
@@ -167,10 +167,10 @@ def test_a_damaged_file_in_the_cache_is_no_crash(tmp_path: Path, folder: Path, d
 def test_a_file_that_is_no_library_gives_none(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Though it has the name that is looked for: as if somebody had compiled for another machine."""
     folder.mkdir(parents=True)
-    monkeypatch.setattr(library, "_name", lambda key, _content: f"{key}-{'0' * 32}.so")
-    monkeypatch.setattr(library.hashlib, "sha256", FixedDigest)
+    monkeypatch.setattr(compiled, "_name", lambda key, _content: f"{key}-{'0' * 32}.so")
+    monkeypatch.setattr(compiled.hashlib, "sha256", FixedDigest)
     (folder / f"{'1' * 32}-{'0' * 32}.so").write_bytes(b"garbage")
-    assert kernels().library is None
+    assert kernels().loaded is None
     assert kernels().about.startswith("OSError")
 
 
@@ -185,30 +185,30 @@ class FixedDigest:
 
 
 def test_without_kernels_holds_for_its_block_and_its_thread_alone() -> None:
-    loaded = library.library()
+    loaded = compiled.loaded()
     seen = []
     with without_kernels():
-        assert library.library() is None
+        assert compiled.loaded() is None
         with without_kernels():
-            assert library.library() is None
-        assert library.library() is None
-        thread = threading.Thread(target=lambda: seen.append(library.library()))
+            assert compiled.loaded() is None
+        assert compiled.loaded() is None
+        thread = threading.Thread(target=lambda: seen.append(compiled.loaded()))
         thread.start()
         thread.join()
-    assert library.library() is loaded
+    assert compiled.loaded() is loaded
     assert seen == [loaded]
     with pytest.raises(KeyError), without_kernels():
         raise KeyError
-    assert library.library() is loaded
+    assert compiled.loaded() is loaded
 
 
 @needs_compiler
 def test_here_the_kernels_are_used() -> None:
     """Else all that compares them with torch would skip."""
-    assert library.library() is not None, kernels().about
+    assert compiled.loaded() is not None, kernels().about
 
 
 def test_the_source_is_where_it_is_looked_for() -> None:
-    text = library.SOURCE.read_text(encoding="utf-8")
-    for name in library.SIGNATURES:
+    text = compiled.SOURCE.read_text(encoding="utf-8")
+    for name in compiled.SIGNATURES:
         assert f" {name}(" in text

@@ -1,0 +1,125 @@
+"""Keeping a time budget: how many steps a run takes in all, decided from readings of a clock alone."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from itertools import pairwise
+from typing import Any
+
+from foveal.training.schedules import Course
+
+TOLERANCE = 0.02
+"""Of the budget: the steps are corrected when training would end so much too late or too early."""
+WINDOW = 0.05
+"""Of the budget: the time over which the machine's speed is judged."""
+LEAST_WINDOW = 0.25
+"""Seconds; less would judge single steps."""
+SLOWER_END = 1.5
+"""By so much at most what comes after training is expected to be slower: it hardly uses two threads."""
+MOST_AT_ONCE = 4.0
+"""By so much at most a window changes the judgement: a machine that stalls for a moment is not slow."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pace:
+    """What a step was measured to take before training: seconds on small images, then on whole ones."""
+
+    low: float
+    full: float
+    share: float
+    """Of the run's progress, from its beginning, that small images take."""
+
+    def seconds(self, start: float, end: float) -> float:
+        """Return a step's mean seconds between two points of a run's progress, 0 ≤ start < end ≤ 1."""
+        low = max(0.0, min(end, self.share) - start) / (end - start)
+        return low * self.low + (1 - low) * self.full
+
+
+@dataclass(kw_only=True)
+class Budget:
+    """Say how many steps still fit, from how long those before took.
+
+    Times are seconds since the budget began to run. What a clock decided is to be journalled and handed
+    back as `replay`, steps in all by the step at which they were decided: then a resumed run decides alike.
+    """
+
+    seconds: float
+    """The whole budget."""
+    reserve: float
+    """What validating, testing and reporting will take after the last step."""
+    pace: Pace
+    most: int
+    """Steps beyond which more of them are not expected to help."""
+    replay: Mapping[int, int] = field(default_factory=dict)
+    slowdown: float = 1.0
+    """How much longer steps take than `pace` says, when last judged."""
+    _mark: tuple[float, int] | None = None
+    """When the window under way began: time and step."""
+
+    def update(self, now: float, step: int, course: Course) -> int | None:
+        """Return another number of steps in all, if the course is to be corrected after `step` steps."""
+        if self.replay and step <= max(self.replay):
+            return self.replay.get(step)
+        if self._mark is None or step >= course.steps:
+            self._mark = (now, step)
+            return None
+        then, first = self._mark
+        left = self.seconds - self.reserve - now
+        if left <= 0:
+            return step
+        here = course.progress(step)
+        nominal = (course.steps - step) * self.pace.seconds(here, 1.0)
+        window = max(LEAST_WINDOW, min(WINDOW * self.seconds, left / 4, nominal / 4))
+        if now - then < window or step == first:
+            return None
+        expected = (step - first) * self.pace.seconds(course.progress(first), here)
+        self._mark = (now, step)
+        measured = (now - then) / expected
+        # Half-way, on a scale of factors, between what was judged before and what was measured now.
+        self.slowdown *= min(max(measured / self.slowdown, 1 / MOST_AT_ONCE), MOST_AT_ONCE) ** 0.5
+        # What comes after training will be slower, too.
+        left = self.seconds - self.reserve * min(max(1.0, self.slowdown), SLOWER_END) - now
+        each = self.pace.seconds(here, 1.0) * self.slowdown
+        steps = min(step + max(0, int(left / each)), max(self.most, step))
+        return steps if abs(steps - course.steps) * each > TOLERANCE * self.seconds else None
+
+    def pause(self) -> None:
+        """Leave what comes between two epochs, validating and saving, out of the judgement of speed."""
+        self._mark = None
+
+    def restart(self) -> None:
+        """Judge anew: steps are done a second time, and what was decided at them counts no longer."""
+        self.replay, self._mark = {}, None
+
+
+def taken_up(events: Sequence[Mapping[str, Any]]) -> tuple[Budget, float] | None:
+    """Return the budget that a run's journal tells of, and the seconds of it that are spent; None: none.
+
+    The time between a process's last event and the next process's first is not counted: nobody waited.
+    """
+    plans = [index for index, event in enumerate(events) if event["event"] == "plan"]
+    if not plans:
+        return None
+    plan, after = events[plans[0]], events[plans[0] :]
+    spent = float(plan["spent"])
+    replay: dict[int, int] = {}
+    for one, next_one in pairwise(after):
+        if next_one["event"] != "resumed":
+            spent += (_time(next_one) - _time(one)).total_seconds()
+    for event in after:
+        if event["event"] == "went back":
+            replay = {}
+        elif event["event"] == "budget":
+            replay[event["step"]] = event["steps"]
+    budget = Budget(
+        seconds=plan["seconds"],
+        reserve=plan["reserve"],
+        pace=Pace(**plan["pace"]),
+        most=plan["most"],
+        replay=replay,
+    )
+    return budget, spent
+
+
+def _time(event: Mapping[str, Any]) -> datetime:
+    return datetime.fromisoformat(event["time"])
