@@ -79,7 +79,7 @@ class Dataset:
                 }
                 for name, rows in parts.items()
             },
-            "sampled": {"of": self.listed, "files": len(paths)} if self.options["share"] else None,
+            "sampled": None if len(paths) == self.listed else {"of": self.listed, "files": len(paths)},
             "left_out": [{"path": path, "reason": reason} for path, reason in self.left_out.items()],
         }
 
