@@ -42,7 +42,7 @@ class Rung:
 LADDER = (
     Rung(widths=(32, 64, 80), images=0, batch_size=250),
     Rung(widths=(48, 96, 96), images=50_000, batch_size=250),
-    Rung(widths=(64, 128, 128), images=100_000, batch_size=250),
+    Rung(widths=(64, 128, 128), images=100_000, batch_size=500),
     Rung(widths=(64, 192, 192), images=250_000, batch_size=500),
     Rung(widths=(64, 256, 256), images=350_000, batch_size=500),
 )
@@ -253,7 +253,9 @@ def plan(
         why.append(f"{epochs:.0f} epochs, as more are not expected to help with {n:,} training images")
         more = "more time would hardly buy anything: the data, not the time, is the limit"
     else:
-        more = f"twice the time would give about {2 * epochs:.1f} epochs in place of {epochs:.1f}"
+        twice = _steps_that_fit(recipe, cost, dataset, seconds=2 * seconds, spent=clock(), tested=tested)
+        twice = min(twice, most) / per_epoch
+        more = f"twice the time would be enough for {twice:.1f} epochs in place of {epochs:.1f}"
         more += f"; {wider}" if wider else ""
     return Plan(
         recipe=recipe,

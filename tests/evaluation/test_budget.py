@@ -9,7 +9,7 @@ PLAN = {
     "seconds": 60.0,
     "steps": 1000,
     "why": ["images of 32 × 32 pixels", "never mirrored"],
-    "more": "twice the time would give 4 epochs",
+    "more": "twice the time would be enough for 4 epochs",
 }
 END = {"event": "trained", "steps": 1000}
 
@@ -28,7 +28,7 @@ def test_a_run_without_budget_or_without_end_says_nothing() -> None:
 def test_what_went_as_planned() -> None:
     assert said(PLAN, END) == (
         "Training was planned to fit into 60 seconds: images of 32 × 32 pixels; never mirrored. "
-        "It took 1,000 steps. Twice the time would give 4 epochs."
+        "It took 1,000 steps. Twice the time would be enough for 4 epochs."
     )
 
 
