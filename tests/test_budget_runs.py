@@ -12,10 +12,12 @@ import pytest
 from safetensors.torch import load_file
 
 import foveal
-from foveal import fit, planning
+from foveal import fit
 from foveal.data.batches import Batch
 from foveal.errors import DivergenceError, Interrupted, RecipeError
-from foveal.planning import Rung
+from foveal.planning import plan as planning
+from foveal.planning.ladder import Rung
+from foveal.planning.measure import Cost
 from foveal.recipe import SGD
 from foveal.training import budget
 from foveal.training.budget import Budget
@@ -136,7 +138,7 @@ def test_what_the_clock_decided_is_replayed(
     newest: str,
 ) -> None:
     """Also where the decision came after the checkpoint to go on from, as after a kill."""
-    monkeypatch.setattr(planning, "measure", lambda *_args, **_options: planning.Cost(low=1, full=1, image=0))
+    monkeypatch.setattr(planning, "measure", lambda *_args, **_options: Cost(low=1, full=1, image=0))
     Decisions(monkeypatch, DECIDED)
     expected = train(few_digits, cache, tmp_path / "whole", augment=NOTHING)
     with pytest.raises(Interrupted):
@@ -189,7 +191,7 @@ def test_a_second_divergence_ends_the_run(
 def test_half_the_rate_survives_an_interruption(
     few_digits: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "measure", lambda *_args, **_options: planning.Cost(low=1, full=1, image=0))
+    monkeypatch.setattr(planning, "measure", lambda *_args, **_options: Cost(low=1, full=1, image=0))
     with monkeypatch.context() as patch:
         diverging(patch, 12)
         expected = train(few_digits, cache, tmp_path / "whole", augment=NOTHING)

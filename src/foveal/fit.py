@@ -2,36 +2,30 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import Iterable
 from datetime import datetime
-from math import inf
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from foveal import planning, progress, recipes
+from foveal import progress, recipes
 from foveal import settings as changes
 from foveal.data.augment import Augment
 from foveal.data.batches import steps_per_epoch, training_batches, training_parts
 from foveal.data.dataset import Dataset, open_dataset
-from foveal.data.scan import scan
-from foveal.data.split import check_options
 from foveal.deployment.bundle import Bundle
-from foveal.engine.compiled import kernels
 from foveal.errors import DivergenceError, Interrupted, RecipeError, RunError
-from foveal.evaluation.budget import duration
 from foveal.evaluation.metrics import cross_entropy
 from foveal.evaluation.predict import logits
 from foveal.models import registry
-from foveal.planning import Plan
+from foveal.planning.plan import Plan, planned
 from foveal.recipe import Recipe
 from foveal.results import Run, model_card
 from foveal.run import EpochRecord, RunFolder
+from foveal.telling import announce, tell_epoch, tell_plan
 from foveal.training import environment
 from foveal.training.budget import Budget, taken_up
 from foveal.training.epoch import run_epoch
@@ -101,7 +95,7 @@ def train(
     if recipe is None and model is None:
         seconds = 60 * (DEFAULT_MINUTES if minutes is None else minutes)
         chosen, changed = _changed(recipes.budgeted(), settings, validation, model, augment)
-        dataset, plan = _planned(
+        dataset, plan = planned(
             data,
             chosen,
             changed,
@@ -137,7 +131,7 @@ def train(
     if plan is not None:
         folder.event("plan", **plan.to_json(), spent=round(time.monotonic() - began, 3))
         budget, _ = taken_up(folder.events()) or (None, 0.0)
-        _tell_plan(plan, time.monotonic() - began)
+        tell_plan(plan, time.monotonic() - began)
     return _run(session, chosen, dataset, seed, augment, budget=budget, began=began)
 
 
@@ -158,38 +152,6 @@ def _changed(
         chosen = changes.with_own_augmentation(chosen, changed)
         changed |= {"augmentation"}
     return chosen, changed
-
-
-def _planned(
-    data: str | os.PathLike[str],
-    base: Recipe,
-    changed: frozenset[str],
-    *,
-    seconds: float,
-    clock: Callable[[], float],
-    options: dict[str, Any],
-    tested: bool,
-) -> tuple[Dataset, Plan]:
-    """Open the data, or a sample of it, and plan what to do with it in so many seconds."""
-    if not 0 < seconds < inf:
-        raise RecipeError(f"the budget is {seconds:g} seconds; it must be above 0")
-    planning.refuse_settings(changed)
-    listing = scan(data)
-    check_options(listing, validation=options["validation"], group=options["group"])
-    look = planning.look(
-        listing, base.image, changed=changed, seconds=seconds, left=seconds - clock(), cache=options["cache"]
-    )
-    dataset = open_dataset(listing, look.image, share=look.share, **options)
-    plan = planning.plan(
-        dataset,
-        replace(base, image=look.image),
-        changed=changed,
-        seconds=seconds,
-        clock=clock,
-        seed=options["seed"],
-        tested=tested,
-    )
-    return dataset, replace(plan, why=(*look.why, *plan.why))
 
 
 def resume(
@@ -262,7 +224,7 @@ def _run(
     best_logits = None  # on validation images, unless the best epoch lies before an interruption
     training_began = time.perf_counter()
     folder.event("training", epoch=session.epoch, step=session.step)
-    _announce(session, recipe, dataset, per_epoch)
+    announce(session, recipe, dataset, per_epoch)
 
     def shrink(step: int) -> int:
         return recipe.shrink_at(session.course.progress(step))
@@ -297,6 +259,7 @@ def _run(
                         if session.step >= session.course.steps:
                             break
                         state.learning_rate = session.rate()
+                steps_ended = time.monotonic()
                 found, loss, accuracy = _validate(session, recipe, dataset)
             except DivergenceError as error:
                 if budget is None or session.slowed:
@@ -328,11 +291,11 @@ def _run(
                 session.stopping = session.early_stopping.update(loss)
             seconds = time.perf_counter() - epoch_began
             folder.event("epoch", epoch=record.epoch, step=record.step, seconds=round(seconds, 3))
-            _tell(session, record, seconds, per_epoch)
+            tell_epoch(session, record, seconds, per_epoch)
             session.next_epoch()
             session.save()
             if budget is not None:
-                budget.pause()
+                budget.pause(time.monotonic() - steps_ended)
             if interruption.signal_number is not None:  # it came while validating
                 _stop(session, interruption)
 
@@ -384,8 +347,8 @@ def _validate(
 ) -> tuple[NDArray[np.float32] | None, float | None, float | None]:
     """Return logits, loss and accuracy on the validation split; None where nothing validates now."""
     rows = dataset.splits.validation
-    due = session.epoch % recipe.validate_every == 0 or session.step >= session.course.steps
-    if len(rows) == 0 or not due:
+    every, last = recipe.validate_every, session.step >= session.course.steps
+    if len(rows) == 0 or not (last or (every is not None and session.epoch % every == 0)):
         return None, None, None
     found, labels = logits(session.state.network, dataset.pack.pixels, rows), dataset.labels[rows]
     if not np.isfinite(found).all():
@@ -419,57 +382,3 @@ def _network(recipe: Recipe, dataset: Dataset, seed: int, model: nn.Module | Non
 
 def _default_name(recipe: Recipe) -> Path:
     return Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{recipe.name}"
-
-
-def _tell_plan(plan: Plan, spent: float) -> None:
-    progress.line(
-        f"a budget of {duration(plan.seconds)}, {spent:.1f} seconds of it spent, {plan.reserve:.1f} kept for "
-        f"the end: planned are {plan.recipe.steps:,} steps in batches of {plan.recipe.batch_size}"
-    )
-    for reason in plan.why:
-        progress.line(f"  {reason}")
-
-
-def _announce(session: Session, recipe: Recipe, dataset: Dataset, steps: int) -> None:
-    splits = dataset.splits
-    trainable, other = registry.count_parameters(session.state.network)
-    progress.line(
-        f"{recipe.name}: {trainable:,} trainable and {other:,} other parameters, "
-        f"{len(dataset.classes)} classes; "
-        f"{sum(map(len, splits.train)):,} images train in {steps} steps an epoch, "
-        f"{len(splits.validation):,} validate ({splits.rule})"
-    )
-    if dataset.left_out:
-        path, reason = next(iter(dataset.left_out.items()))
-        progress.warn(
-            f"{len(dataset.left_out)} files are left out, all listed in dataset.json; the first: "
-            f"{progress.printable(path)}: {progress.printable(reason)}"
-        )
-    if (found := kernels()).loaded is None:
-        progress.line(
-            f"Foveal's own kernels are not used, so training takes about twice as long: {found.about}; "
-            f"install a C compiler, gcc or clang"
-        )
-    progress.line(f"run folder: {session.folder.path}")
-
-
-def _tell(session: Session, record: EpochRecord, seconds: float, per_epoch: int) -> None:
-    epochs = session.epochs(per_epoch)
-    parts = [
-        f"epoch {record.epoch:>{len(str(epochs))}}/{epochs}",
-        f"loss {record.loss:.4f}",
-        f"accuracy {record.accuracy:.2%}",
-    ]
-    if record.validation_loss is not None and record.validation_accuracy is not None:
-        parts += [
-            f"validation loss {record.validation_loss:.4f}",
-            f"accuracy {record.validation_accuracy:.2%}",
-        ]
-    parts += [f"learning rate {record.learning_rate:.4g}", f"{seconds:.1f} s"]
-    if session.best.epoch == record.epoch and record.validation_loss is not None:
-        parts.append("best so far")
-    if session.anneal is None and session.state.learning_rate != record.learning_rate:
-        parts.append(f"learning rate cut to {session.state.learning_rate:g}")
-    if session.stopping:
-        parts.append(f"stopping early: no improvement since epoch {session.best.epoch}")
-    progress.line("  ".join(parts))

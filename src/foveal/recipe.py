@@ -254,8 +254,8 @@ class Recipe:
     """At most so many passes over the training images."""
     steps: int | None = None
     """Optimizer steps after which training ends, even in the middle of an epoch; none: epochs decide."""
-    validate_every: int = 1
-    """Epochs from one validation to the next; the last epoch is always validated."""
+    validate_every: int | None = 1
+    """Epochs from one validation to the next; none: only the last epoch, which always is, is validated."""
     batch_size: int = 64
     l2: float = 0.0
     """Penalty l2·Σw² on the kernels of convolutional and dense layers, as Keras' regularizers.l2."""
@@ -278,7 +278,10 @@ class Recipe:
         )
         _require(1 <= self.epochs <= 1_000_000, f"epochs is {self.epochs}; it must be 1 or more")
         _require(self.steps is None or self.steps >= 1, f"steps is {self.steps}; it must be 1 or more")
-        _require(self.validate_every >= 1, f"validate_every is {self.validate_every}; it must be 1 or more")
+        _require(
+            self.validate_every is None or self.validate_every >= 1,
+            f"validate_every is {self.validate_every}; it must be 1 or more",
+        )
         _require(
             self.validate_every == 1 or (self.plateau is None and self.early_stopping is None),
             "plateau and early_stopping decide after every epoch; leave validate_every 1",

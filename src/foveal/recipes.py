@@ -98,11 +98,11 @@ def sharp_93() -> Recipe:
 
 
 def sharp_94() -> Recipe:
-    """Return 94 % on CIFAR-10's test images, six views averaged: the same for thirteen epochs.
+    """Return 94 % on CIFAR-10's test images, six views averaged: the same for fourteen epochs.
 
     `python benchmarks/sharp.py cifar10 --recipe sharp-94`.
     """
-    return _sharp("sharp-94", epochs=13)
+    return _sharp("sharp-94", epochs=14)
 
 
 def _sharp(name: str, *, epochs: int) -> Recipe:
@@ -123,6 +123,7 @@ def budgeted() -> Recipe:
         model=Sprint(),
         optimizer=Muon(),
         image=Image(channels="auto"),
+        validate_every=None,  # an annealed run is best at its end: there is nothing to select
         label_smoothing=0.2,
         mixing="images",
         augmentation=Augmentation(flip=True, alternate=True),

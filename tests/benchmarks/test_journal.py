@@ -144,7 +144,8 @@ def test_a_load_ends_with_the_block_and_may_never_begin(script: Any) -> None:
         script("child").run(
             [sys.executable, "-c", "import time; time.sleep(1)"], environment=dict(os.environ), folder=SCRIPTS
         )
-    assert load["seconds"] > load["cpu_seconds"] > 0
+    assert load["seconds"] > 0
+    assert load["cpu_seconds"] > 0
     if hasattr(os, "sched_getaffinity"):
         assert load["core"] == min(os.sched_getaffinity(0))
 

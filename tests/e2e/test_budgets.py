@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from foveal import planning
 from foveal.cli.main import main
 from foveal.cli.training import process_age
-from foveal.planning import Rung
+from foveal.planning import plan as planning
+from foveal.planning.ladder import Rung
 
 Capture = pytest.CaptureFixture[str]
 

@@ -75,16 +75,33 @@ def test_a_hiccup_is_no_reason_to_end_early() -> None:
 
 def test_validating_between_epochs_is_no_slowness() -> None:
     kept, course = budget(), Course(steps=due(budget()))
-    now, step, corrections = 0.0, 0, 0
+    now, step = 0.0, 0
     while step < course.steps and now < 60:
         now += kept.pace.low if course.progress(step) < kept.pace.share else kept.pace.full
         step += 1
-        corrections += kept.update(now, step, course) is not None
+        kept.update(now, step, course)
         if step % 50 == 0:
-            kept.pause()
+            kept.pause(0.1)
             now += 0.1
-    assert corrections == 0
     assert kept.slowdown == pytest.approx(1)
+
+
+@pytest.mark.parametrize("epoch", [3, 40, 400])
+def test_what_passes_between_epochs_is_planned_for(epoch: int) -> None:
+    """However short epochs are: training is annealed to its end, not cut off at the deadline."""
+    kept, course = budget(), Course(steps=due(budget()))
+    now, step, reached, each = 0.0, 0, 0.0, 0.02 * epoch
+    while step < course.steps:
+        now += kept.pace.low if course.progress(step) < kept.pace.share else kept.pace.full
+        step += 1
+        reached = course.progress(step)
+        if (steps := kept.update(now, step, course)) is not None:
+            course.correct(step, steps)
+        if step % epoch == 0:
+            kept.pause(each)
+            now += each
+    assert reached > 0.99  # before the last correction, which may end it
+    assert SECONDS * 0.95 - RESERVE <= now <= SECONDS * 1.01 - RESERVE + each
 
 
 def test_never_more_steps_than_help() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from foveal.training.schedules import Course
 
 TOLERANCE = 0.02
-"""Of the budget: the steps are corrected when training would end so much too late or too early."""
+"""Of the budget, at most: steps are corrected when training would end so much too late or too early."""
 WINDOW = 0.05
 """Of the budget: the time over which the machine's speed is judged."""
 LEAST_WINDOW = 0.25
@@ -54,12 +54,18 @@ class Budget:
     slowdown: float = 1.0
     """How much longer steps take than `pace` says, when last judged."""
     _mark: tuple[float, int] | None = None
-    """When the window under way began: time and step."""
+    """When the window under way began: time, less the pauses within it, and step."""
+    _begun: int | None = None
+    """The step at which this process began to judge,"""
+    _paused: float = 0.0
+    """and the seconds between epochs since then."""
 
     def update(self, now: float, step: int, course: Course) -> int | None:
         """Return another number of steps in all, if the course is to be corrected after `step` steps."""
         if self.replay and step <= max(self.replay):
             return self.replay.get(step)
+        if self._begun is None:
+            self._begun = step - 1
         if self._mark is None or step >= course.steps:
             self._mark = (now, step)
             return None
@@ -79,17 +85,21 @@ class Budget:
         self.slowdown *= min(max(measured / self.slowdown, 1 / MOST_AT_ONCE), MOST_AT_ONCE) ** 0.5
         # What comes after training will be slower, too.
         left = self.seconds - self.reserve * min(max(1.0, self.slowdown), SLOWER_END) - now
-        each = self.pace.seconds(here, 1.0) * self.slowdown
+        each = self.pace.seconds(here, 1.0) * self.slowdown + self._paused / (step - self._begun)
         steps = min(step + max(0, int(left / each)), max(self.most, step))
-        return steps if abs(steps - course.steps) * each > TOLERANCE * self.seconds else None
+        # The less is left, the finer: else the last steps, of the smallest rates, would be cut off.
+        tolerance = min(TOLERANCE * self.seconds, left / 5)
+        return steps if abs(steps - course.steps) * each > tolerance else None
 
-    def pause(self) -> None:
-        """Leave what comes between two epochs, validating and saving, out of the judgement of speed."""
-        self._mark = None
+    def pause(self, seconds: float) -> None:
+        """Note what passed between two epochs: time that is spent, but tells nothing of a step's speed."""
+        self._paused += seconds
+        if self._mark is not None:
+            self._mark = (self._mark[0] + seconds, self._mark[1])
 
     def restart(self) -> None:
         """Judge anew: steps are done a second time, and what was decided at them counts no longer."""
-        self.replay, self._mark = {}, None
+        self.replay, self._mark, self._begun, self._paused = {}, None, None, 0.0
 
 
 def taken_up(events: Sequence[Mapping[str, Any]]) -> tuple[Budget, float] | None:
