@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from safetensors.torch import load_file
 
 import foveal
@@ -219,6 +220,42 @@ def test_a_sample_is_told_and_found_again(
     assert run.folder.dataset["sampled"] == {"of": 150, "files": 90}  # 20 of 40 and, the least, 10 of 10
     assert foveal.Run(run.path).dataset.pack.fingerprint == run.folder.dataset["fingerprint"]
     assert run.evaluate("test").n == 30
+
+
+def lay(root: Path, counts: tuple[int, ...], *, side: int, mode: str = "RGB") -> Path:
+    """Noise, each class brighter than the one before, in a flat layout."""
+    random = np.random.default_rng(0)
+    for label, n in enumerate(counts):
+        (root / str(label)).mkdir(parents=True)
+        for number in range(n):
+            low = 200 * label // len(counts)
+            shape = (side, side) if mode == "L" else (side, side, 3)
+            pixels = random.integers(low, low + 50, shape, dtype=np.uint8)
+            Image.fromarray(pixels).save(root / str(label) / f"{number}.png")
+    return root
+
+
+@pytest.mark.parametrize(
+    ("counts", "side", "mode", "size"),
+    [
+        ((5, 5), 8, "RGB", 16),  # ten images
+        ((6, 6, 6), 96, "RGB", 96),
+        ((6, 6), 64, "L", 64),
+        ((100, 4), 20, "RGB", 32),  # one class has 25 times the images of the other
+        ((4,) * 30, 12, "L", 16),
+        ((5, 5), 300, "RGB", 96),
+    ],
+)
+def test_any_data_set_can_be_planned_for(
+    tmp_path: Path, cache: Path, counts: tuple[int, ...], side: int, mode: str, size: int
+) -> None:
+    data = lay(tmp_path / "data", counts, side=side, mode=mode)
+    run = train(data, cache, tmp_path / "run")
+    assert run.recipe.image.size == size
+    assert run.folder.dataset["decoding"]["channels"] == (1 if mode == "L" else 3)
+    evaluation = run.evaluate("test")
+    assert evaluation.n >= len(counts)
+    assert np.isfinite(run.history.column("loss")).all()
 
 
 def test_settings_change_what_is_planned(few_digits: Path, cache: Path, tmp_path: Path) -> None:

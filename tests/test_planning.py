@@ -79,7 +79,7 @@ def test_what_is_planned_fits(noise: Path, cache: Path, costs: list) -> None:
     for seconds in (5.0, 20.0, 60.0):
         made = planned(noise, cache, seconds, tested=True)
         assert made.recipe.steps is not None
-        end = 2.0 + made.recipe.steps * made.pace.seconds(0, 1) + made.reserve
+        end = 2.0 + made.recipe.steps * made.pace.seconds(0, 1) + made.reserve + made.judging
         assert end <= seconds + made.pace.full
 
 
@@ -184,8 +184,8 @@ def test_a_sample_of_what_cannot_be_decoded_in_time(
 
 
 def test_the_machine_is_measured_for_real(noise: Path, cache: Path) -> None:
-    recipe = on_rung(recipes.budgeted(), LADDER[0], 16, ())
+    recipe = on_rung(replace(recipes.budgeted(), image=Image(size=16)), LADDER[0], ())
     dataset = open_dataset(noise, Image(size=16), cache=cache)
-    cost = measure(replace(recipe, image=Image(size=16), batch_size=50), dataset, seed=0)
+    cost = measure(replace(recipe, batch_size=50), dataset, seed=0)
     assert 0 < cost.image < cost.full < 5
     assert cost.low == cost.full  # 16 pixels are not halved

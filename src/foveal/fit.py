@@ -36,6 +36,8 @@ DEFAULT_MINUTES = 5.0
 """The budget where neither a recipe nor a budget is named,"""
 DEFAULT_RECIPE = "model-s-02"
 """and the recipe where the network is the user's own, which no plan can choose."""
+WORTH_TELLING = 0.03
+"""Of the steps: smaller corrections are journalled, but not said."""
 PREPARING = 2000
 """Training images from which a network takes what it needs before the first step."""
 
@@ -329,10 +331,11 @@ def _correct(session: Session, budget: Budget, now: float) -> None:
     if session.step not in budget.replay:
         slowdown = round(budget.slowdown, 3)
         session.folder.event("budget", step=session.step, steps=steps, slowdown=slowdown)
-        progress.line(
-            f"the machine takes {slowdown:.2f} times as long as measured at first: "
-            f"{steps:,} steps in place of {session.course.steps:,}"
-        )
+        if abs(steps - session.course.steps) > WORTH_TELLING * session.course.steps:
+            progress.line(
+                f"{steps:,} steps fit in place of {session.course.steps:,}: "
+                f"one takes {slowdown:.2f} times as long as measured at first"
+            )
     session.course.correct(session.step, steps)
 
 

@@ -13,9 +13,10 @@ from foveal.training.session import Session
 
 def tell_plan(plan: Plan, spent: float) -> None:
     """Say what is planned for a budget, of which so many seconds are spent, and why."""
+    end = plan.reserve + plan.judging
     progress.line(
-        f"a budget of {duration(plan.seconds)}, {spent:.1f} seconds of it spent, {plan.reserve:.1f} kept for "
-        f"the end: planned are {plan.recipe.steps:,} steps in batches of {plan.recipe.batch_size}"
+        f"a budget of {duration(plan.seconds)}, {spent:.1f} seconds of it spent, {end:.1f} kept for the end: "
+        f"planned are {plan.recipe.steps:,} steps in batches of {plan.recipe.batch_size}"
     )
     for reason in plan.why:
         progress.line(f"  {reason}")

@@ -12,7 +12,13 @@ SECONDS, RESERVE = 100.0, 10.0
 
 def budget(**options: float) -> Budget:
     pace = Pace(low=0.05, full=0.1, share=0.4)
-    return Budget(seconds=SECONDS, reserve=RESERVE, pace=pace, most=int(options.get("most", 10**6)))
+    return Budget(
+        seconds=SECONDS,
+        reserve=RESERVE / 2,
+        judging=RESERVE / 2,
+        pace=pace,
+        most=int(options.get("most", 10**6)),
+    )
 
 
 def play(
@@ -62,7 +68,7 @@ def test_it_ends_in_time_whenever_the_machine_slows_down(factor: float, since: f
     assert course.progress(steps) == 1  # so the learning rate was carried to its end
     # What comes after the last step is slower, too. Where that alone takes longer than the rest of the
     # budget, training ends as soon as it is seen.
-    end_due = SECONDS - RESERVE * min(max(1, kept.slowdown), SLOWER_END)
+    end_due = SECONDS - RESERVE / 2 - RESERVE / 2 * min(max(1, kept.slowdown), SLOWER_END)
     assert end <= max(end_due, since) + 3
     assert end >= end_due - 3
 
@@ -148,6 +154,7 @@ PLAN = {
     "seconds": 100.0,
     "spent": 7.0,
     "reserve": 5.0,
+    "judging": 2.0,
     "most": 50,
     "pace": {"low": 1.0, "full": 2.0, "share": 0.5},
 }
@@ -173,7 +180,8 @@ def test_the_journal_tells_what_is_spent_without_the_time_between_processes() ->
     kept, spent = found
     assert spent == 7 + 11 + 5
     assert kept.replay == {8: 40, 20: 30}
-    assert (kept.seconds, kept.reserve, kept.most, kept.pace) == (100, 5, 50, Pace(low=1, full=2, share=0.5))
+    assert (kept.seconds, kept.reserve, kept.judging, kept.most) == (100, 5, 2, 50)
+    assert kept.pace == Pace(low=1, full=2, share=0.5)
 
 
 def test_what_was_decided_before_going_back_counts_no_longer() -> None:

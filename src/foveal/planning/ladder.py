@@ -30,9 +30,9 @@ LADDER = (
 )
 
 
-def on_rung(recipe: Recipe, rung: Rung, size: int, changed: Collection[str]) -> Recipe:
+def on_rung(recipe: Recipe, rung: Rung, changed: Collection[str]) -> Recipe:
     """Give a recipe a rung's network and batch, and small images first where they can be halved."""
-    model = recipe.model
+    model, size = recipe.model, recipe.image.size
     assert isinstance(model, Sprint)
     if "model.widths" not in changed:
         first = (rung.widths[0] // 2,) if size >= DEEP else ()

@@ -79,7 +79,7 @@ def look(
 
 def _images_that_fit(image: Image, seconds: float) -> float:
     """Estimate how many random images the narrowest network can be trained on in so many seconds."""
-    recipe = on_rung(recipes.budgeted(), LADDER[0], image.size, ())
+    recipe = on_rung(replace(recipes.budgeted(), image=image), LADDER[0], ())
     images = torch.randint(0, 256, (TRIAL, image.size, image.size, 3), dtype=torch.uint8)
     batch = Batch(images=images, labels=torch.zeros(TRIAL, dtype=torch.int64), seed=0)
     each = step_seconds(recipe, iter([batch] * MEASURED), channels=3, size=image.size, classes=2)

@@ -7,7 +7,7 @@ from itertools import count, pairwise
 
 import torch
 
-from foveal.data.batches import Batch, training_batches
+from foveal.data.batches import Batch, training_batches, training_parts
 from foveal.data.dataset import Dataset
 from foveal.evaluation.predict import logits
 from foveal.models import registry
@@ -40,9 +40,13 @@ def measure(recipe: Recipe, dataset: Dataset, *, seed: int) -> Cost:
     decoding = dataset.pack.decoding
     shape = {"size": decoding.size, "channels": decoding.channels, "classes": len(dataset.classes)}
 
+    whole = min(recipe.batch_size, max(map(len, training_parts(dataset, recipe))))
+
     def batches(shrink: int) -> Iterator[Batch]:
         for epoch in count(1):  # a small set's epoch is shorter than the measurement
-            yield from training_batches(dataset, recipe, seed=seed, epoch=epoch, shrink=lambda _: shrink)
+            for batch in training_batches(dataset, recipe, seed=seed, epoch=epoch, shrink=lambda _: shrink):
+                if len(batch.labels) == whole:  # an epoch's last batch may be short
+                    yield batch
 
     full = step_seconds(recipe, batches(1), **shape)
     low = step_seconds(recipe, batches(recipe.shrink_at(0)), **shape) if recipe.low_resolution else full

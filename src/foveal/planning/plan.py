@@ -44,7 +44,9 @@ class Plan:
     """The budget."""
     pace: Pace
     reserve: float
-    """Seconds that validating, testing and reporting will take after the last step."""
+    """Seconds after the last step for files, report and surprises,"""
+    judging: float
+    """and for validating and testing."""
     most: int
     """Steps beyond which more are not expected to help."""
     why: tuple[str, ...]
@@ -60,6 +62,7 @@ class Plan:
             "steps": self.recipe.steps,
             "pace": asdict(self.pace),
             "reserve": round(self.reserve, 3),
+            "judging": round(self.judging, 3),
             "most": self.most,
             "why": list(self.why),
             "more": self.more,
@@ -130,7 +133,7 @@ def plan(
     n = len(dataset.rows("train"))
 
     def fitting(recipe: Recipe, cost: Cost, *, seconds: float) -> float:
-        left = seconds - clock() - _reserve(cost, dataset, seconds=seconds, tested=tested)
+        left = seconds - clock() - _reserve(seconds, tested) - _judging(cost, dataset, tested)
         return max(0.0, left) / _pace(recipe, cost).seconds(0, 1)
 
     recipe, cost, wider = _climb(
@@ -163,7 +166,8 @@ def plan(
         recipe=recipe,
         seconds=seconds,
         pace=pace,
-        reserve=_reserve(cost, dataset, seconds=seconds, tested=tested),
+        reserve=_reserve(seconds, tested),
+        judging=_judging(cost, dataset, tested),
         most=most,
         why=tuple(why),
         more=more,
@@ -186,7 +190,7 @@ def _climb(
     """
     n = len(dataset.rows("train"))
     first, *others = LADDER if "model.widths" not in changed else LADDER[:1]
-    recipe = _batched(on_rung(base, first, base.image.size, changed), n, changed)
+    recipe = _batched(on_rung(base, first, changed), n, changed)
     cost = measure(recipe, dataset, seed=seed)
 
     def lacking(recipe: Recipe, cost: Cost, needed: float) -> float:
@@ -194,7 +198,7 @@ def _climb(
 
     for rung in others:
         needed = min(rung.images, n * most_epochs(n))
-        wider = _batched(on_rung(base, rung, base.image.size, changed), n, changed)
+        wider = _batched(on_rung(base, rung, changed), n, changed)
         # Where there is no time to show so many to the network at hand, a wider one need not be measured.
         if (seconds := lacking(recipe, cost, needed)) > 0:
             return recipe, cost, f"at least {_more(seconds)} would pay for a wider network, {widths(wider)}"
@@ -230,11 +234,15 @@ def _pace(recipe: Recipe, cost: Cost) -> Pace:
     return Pace(low=cost.low, full=cost.full, share=share)
 
 
-def _reserve(cost: Cost, dataset: Dataset, *, seconds: float, tested: bool) -> float:
-    """Estimate what comes after the last step."""
+def _reserve(seconds: float, tested: bool) -> float:
+    """Return what is kept of a budget for files, report and surprises."""
+    return (REPORT if tested else FINISHING) + MARGIN * seconds
+
+
+def _judging(cost: Cost, dataset: Dataset, tested: bool) -> float:
+    """Estimate what validating and testing will take."""
     splits = dataset.splits
-    images = len(splits.validation) + (len(splits.test) if tested else 0)
-    return images * cost.image + (REPORT if tested else FINISHING) + MARGIN * seconds
+    return (len(splits.validation) + (len(splits.test) if tested else 0)) * cost.image
 
 
 def _refuse_settings(changed: Collection[str]) -> None:

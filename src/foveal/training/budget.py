@@ -14,8 +14,8 @@ WINDOW = 0.05
 """Of the budget: the time over which the machine's speed is judged."""
 LEAST_WINDOW = 0.25
 """Seconds; less would judge single steps."""
-SLOWER_END = 1.5
-"""By so much at most what comes after training is expected to be slower: it hardly uses two threads."""
+SLOWER_END = 2.0
+"""By so much at most judging is expected to be slower: two threads share a core then."""
 MOST_AT_ONCE = 4.0
 """By so much at most a window changes the judgement: a machine that stalls for a moment is not slow."""
 
@@ -46,7 +46,9 @@ class Budget:
     seconds: float
     """The whole budget."""
     reserve: float
-    """What validating, testing and reporting will take after the last step."""
+    """What will pass after the last step: files, the report, and what nobody foresees."""
+    judging: float
+    """And what validating and testing will take, on a machine as fast as when it was measured."""
     pace: Pace
     most: int
     """Steps beyond which more of them are not expected to help."""
@@ -70,7 +72,7 @@ class Budget:
             self._mark = (now, step)
             return None
         then, first = self._mark
-        left = self.seconds - self.reserve - now
+        left = self.seconds - self.reserve - self.judging - now
         if left <= 0:
             return step
         here = course.progress(step)
@@ -83,8 +85,8 @@ class Budget:
         measured = (now - then) / expected
         # Half-way, on a scale of factors, between what was judged before and what was measured now.
         self.slowdown *= min(max(measured / self.slowdown, 1 / MOST_AT_ONCE), MOST_AT_ONCE) ** 0.5
-        # What comes after training will be slower, too.
-        left = self.seconds - self.reserve * min(max(1.0, self.slowdown), SLOWER_END) - now
+        judging = self.judging * min(max(1.0, self.slowdown), SLOWER_END)
+        left = self.seconds - self.reserve - judging - now
         each = self.pace.seconds(here, 1.0) * self.slowdown + self._paused / (step - self._begun)
         steps = min(step + max(0, int(left / each)), max(self.most, step))
         # The less is left, the finer: else the last steps, of the smallest rates, would be cut off.
@@ -124,6 +126,7 @@ def taken_up(events: Sequence[Mapping[str, Any]]) -> tuple[Budget, float] | None
     budget = Budget(
         seconds=plan["seconds"],
         reserve=plan["reserve"],
+        judging=plan["judging"],
         pace=Pace(**plan["pace"]),
         most=plan["most"],
         replay=replay,
