@@ -291,15 +291,20 @@ def test_the_peers_cosine_ends_with_its_time(script: Any, monkeypatch: pytest.Mo
 # ---- sharp
 
 
-def test_the_notebooks_time_is_what_was_measured(script: Any) -> None:
-    stored = json.loads((SCRIPTS / "results" / "speed" / "process-sprint.json").read_text())
-    found = script("sharp").notebook_seconds()
-    assert found == pytest.approx(stored["notebook_seconds"]["the notebook, TensorFlow 2.15"])
-
-
-def test_views_are_timed_apart(script: Any) -> None:
-    line = budget_line(asked="sharp-93", seconds=100.0, views={"seconds": 25.0, "accuracy": 0.95})
-    once, both, views = (row.split(" | ") for row in script("sharp").table([line], 500.0).splitlines()[2:5])
-    assert once[6:] == ["90.00%", "100.0", "5.0 |"]
-    assert both[6:] == ["95.00%", "125.0", "4.0 |"]
+def test_views_are_timed_apart_and_both_are_set_beside_the_notebook(script: Any) -> None:
+    line = budget_line(
+        asked="sharp-93",
+        seconds=100.0,
+        views={"seconds": 25.0, "accuracy": 0.95},
+        notebooks=[
+            {"name": "slower", "start_up": 12.0, "epoch": 70.0},
+            {"name": "faster", "start_up": 12.0, "epoch": 12.0},
+        ],
+    )
+    sharp = script("sharp")
+    assert sharp.notebook_seconds(line) == 12.0 + 19 * 12.0
+    once, both, views = (row.split(" | ") for row in sharp.table([line]).splitlines()[2:5])
+    assert once[6:] == ["90.00%", "100.0", "0.42 |"]
+    assert both[6:] == ["95.00%", "125.0", "0.52 |"]
     assert views[7] == "25.0"
+    assert sharp.notebook_seconds({**line, "notebooks": []}) is None
