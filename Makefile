@@ -6,7 +6,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check bench format lowest clean
+.PHONY: demo test check bench format lowest audit clean
 
 demo: .venv/train
 	.venv/bin/foveal demo
@@ -46,6 +46,11 @@ format: .venv/all
 	$(PIP) install --constraint constraints.txt --editable '.[all,test]'
 	touch $@
 
+# Whether what is installed has known vulnerabilities: asks PyPI's advisory database, so it needs the network.
+audit: .venv/all
+	test -x .venv-audit/bin/pip-audit || ($(PYTHON) -m venv .venv-audit && .venv-audit/bin/python -m pip --quiet install pip-audit)
+	.venv-audit/bin/pip-audit --path $$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+
 # The suite with the oldest versions that pyproject.toml admits (torch aside, which is the pinned one). Their own
 # use of each other's newest releases may be deprecated by now; that is not ours to mend.
 lowest: .venv-lowest/ready
@@ -59,4 +64,4 @@ lowest: .venv-lowest/ready
 	touch $@
 
 clean:
-	rm -rf .venv .venv-lowest .mypy_cache .ruff_cache .pytest_cache .hypothesis demo
+	rm -rf .venv .venv-lowest .venv-audit .mypy_cache .ruff_cache .pytest_cache .hypothesis demo

@@ -13,14 +13,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import foveal
-from foveal import fit
+from foveal import fit, loop
 from foveal.data.batches import Batch
 from foveal.errors import DivergenceError, Interrupted, RecipeError
 from foveal.planning import plan as planning
 from foveal.planning.ladder import Rung
 from foveal.planning.measure import Cost
 from foveal.recipe import SGD
-from foveal.training import budget
+from foveal.training import budget, session
 from foveal.training.budget import Budget
 from foveal.training.epoch import Step, TrainingState
 from foveal.training.schedules import Course
@@ -36,6 +36,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(planning, "LADDER", (Rung(widths=(16, 16), images=0, batch_size=16),))
     monkeypatch.setattr(planning, "most_epochs", lambda _images: float(EPOCHS))
     monkeypatch.setattr(budget, "LEAST_WINDOW", 1e9)
+    monkeypatch.setattr(loop, "SAVING", float("inf"))  # a checkpoint after every epoch, however short
 
 
 class Decisions:
@@ -153,7 +154,7 @@ def test_what_the_clock_decided_is_replayed(
 
 def diverging(monkeypatch: pytest.MonkeyPatch, *at: int) -> None:
     """Let the loss become NaN when a step is done for the first time, the second time …"""
-    real, left = fit.run_epoch, list(at)
+    real, left = session.run_epoch, list(at)
 
     def run_epoch(state: TrainingState, batches: Iterator[Batch], *, done: int = 0) -> Iterator[Step]:
         for number, step in enumerate(real(state, batches, done=done), start=done + 1):
@@ -162,7 +163,7 @@ def diverging(monkeypatch: pytest.MonkeyPatch, *at: int) -> None:
                 raise DivergenceError(f"the training loss became nan at step {number}")
             yield step
 
-    monkeypatch.setattr(fit, "run_epoch", run_epoch)
+    monkeypatch.setattr(session, "run_epoch", run_epoch)
 
 
 def test_after_divergence_it_goes_back_once_with_half_the_rate(

@@ -2,42 +2,36 @@
 
 import json
 import os
+import shutil
 import signal
 import threading
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import nn
 
 import foveal
-from foveal import fit
+from foveal import loop
 from foveal.data.dataset import Dataset
 from foveal.deployment.bundle import load
 from foveal.engine.compiled import kernels, without_kernels
 from foveal.errors import DataError, DivergenceError, Interrupted, ModelError, RecipeError, RunError
 from foveal.evaluation.predict import logits
 from foveal.models import registry
-from foveal.recipe import Recipe
 from foveal.training import checkpoint
 from foveal.training.session import Session
-
-
-def digest(file: Path) -> bytes:
-    """A checkpoint's own digest of its tensors and state; safetensors orders its header at random."""
-    with safe_open(file, framework="pt") as stored:
-        return stored.metadata()["digest"].encode()
 
 
 def bits(run: foveal.Run) -> dict[str, bytes]:
     """What the contract calls bit-identical."""
     tensors = load_file(run.path / "model" / "model.safetensors")
     found = {name: each.numpy().tobytes() for name, each in tensors.items()}
-    checkpoints = {file.name: digest(file) for file in run.folder.checkpoints.glob("*.safetensors")}
+    checkpoints = {file.name: file.read_bytes() for file in run.folder.checkpoints.glob("*.safetensors")}
     return {**found, **checkpoints, "history": (run.path / "history.jsonl").read_bytes()}
 
 
@@ -46,7 +40,7 @@ def test_a_run_holds_what_it_promises(finished: Path) -> None:
     assert run.folder.state == "evaluated"
     assert {each.name for each in finished.iterdir()} == {
         *("recipe.json", "dataset.json", "environment.json", "history.jsonl", "events.jsonl", "checkpoints"),
-        *("predictions", "evaluation.json", "plots", "report.html", "model"),
+        *("predictions", "evaluation.json", "plots", "report.html", "model", ".lock", ".writer.json"),
     }
     assert {each.name for each in (finished / "model").iterdir()} == {
         "model.safetensors",
@@ -215,7 +209,7 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
     newest = max((tmp_path / "run" / "checkpoints").iterdir())
     newest.write_bytes(newest.read_bytes()[:-1])
     assert bits(foveal.resume(tmp_path / "run", augment=NOTHING)) == bits(foveal.Run(finished))
-    assert f"{newest} cannot be read" in capsys.readouterr().err
+    assert f"{newest} is damaged" in capsys.readouterr().err
 
 
 def test_an_own_augmentation_is_not_forgotten(
@@ -269,6 +263,151 @@ def test_resuming_with_other_data_or_threads_is_refused(
     (tmp_path / "run" / "dataset.json").write_text(json.dumps({**dataset, "fingerprint": "0" * 64}))
     with pytest.raises(RunError, match="fingerprint"):
         foveal.resume(tmp_path / "run", augment=NOTHING)
+
+
+def interrupted(few_digits: Path, cache: Path, small: tuple[str, ...], out: Path) -> Path:
+    with pytest.raises(Interrupted):
+        foveal.train(
+            few_digits, recipe="model-s-02", settings=small, out=out, cache=cache, augment=StopAfter(9)
+        )
+    return out
+
+
+def test_force_goes_on_and_says_what_is_no_longer_promised(
+    few_digits: Path,
+    cache: Path,
+    small: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Another machine, other data and a longer recipe, all at once; and the next time nothing is forced."""
+    data = Path(shutil.copytree(few_digits, tmp_path / "data"))
+    path = interrupted(data, cache, small, tmp_path / "run")
+    environment = json.loads((path / "environment.json").read_text())
+    (path / "environment.json").write_text(json.dumps({**environment, "machine": "vax"}))
+    recipe = json.loads((path / "recipe.json").read_text())
+    (path / "recipe.json").write_text(json.dumps({**recipe, "epochs": 5}))
+    next((data / "train" / "0").iterdir()).unlink()
+    for expected, repair in (
+        ("machine's type was vax", lambda: (path / "environment.json").write_text(json.dumps(environment))),
+        ("fingerprint", lambda: None),
+    ):
+        with pytest.raises(RunError, match=f"{expected}.*--force"):
+            foveal.resume(path, augment=NOTHING)
+        repair()
+    run = foveal.resume(path, augment=NOTHING, force=True)
+    assert "not to the bits of an uninterrupted run" in capsys.readouterr().err
+    (forced,) = [event for event in run.folder.events() if event["event"] == "forced"]
+    assert [each.split(" was ")[0].split(":")[0] for each in forced["differences"]] == [
+        f"the images in {data} are not those",
+        "the setting epochs",
+    ]
+    assert len(run.history) == 5
+    assert foveal.Run(path).evaluate("test").n == 30  # its data are those that it ended with
+
+
+def test_an_edited_recipe_is_refused_naming_the_setting(
+    few_digits: Path, cache: Path, small: tuple[str, ...], finished: Path, tmp_path: Path
+) -> None:
+    """Another network, too, which no checkpoint fits: none is taken for damaged."""
+    path = interrupted(few_digits, cache, small, tmp_path / "run")
+    recipe = json.loads((path / "recipe.json").read_text())
+    for changed, named in (
+        ({**recipe, "epochs": 4}, "the setting epochs was 3 and is 4"),
+        ({**recipe, "model": {**recipe["model"], "widths": [9]}}, r"model.widths was \[8\] and is \[9\]"),
+    ):
+        (path / "recipe.json").write_text(json.dumps(changed))
+        with pytest.raises(RunError, match=named):
+            foveal.resume(path, augment=NOTHING)
+    (path / "recipe.json").write_text(json.dumps(recipe))
+    assert bits(foveal.resume(path, augment=NOTHING)) == bits(foveal.Run(finished))
+
+
+def test_checkpoints_within_an_epoch_change_no_bits(
+    few_digits: Path,
+    cache: Path,
+    small: tuple[str, ...],
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    saved: list[int] = []
+    real = Session.save
+    monkeypatch.setattr(Session, "save", lambda session: (saved.append(session.step), real(session)))
+    monkeypatch.setattr(loop, "SAVING", float("inf"))
+    run = foveal.train(
+        few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache, save_every=1e-9
+    )
+    assert set(saved) == set(range(run.history[-1].step + 1))
+    assert bits(run) == bits(foveal.Run(finished))
+
+
+def test_a_signal_does_not_wait_for_a_validation(
+    few_digits: Path,
+    cache: Path,
+    small: tuple[str, ...],
+    finished: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It is broken off where it is, and done again: the learning rate in the history is the epoch's."""
+    with monkeypatch.context() as patch:
+
+        def endless(session: Session, dataset: Dataset) -> object:
+            if session.epoch == 2:
+                os.kill(os.getpid(), signal.SIGTERM)
+                time.sleep(60)
+            return real(session, dataset)
+
+        real = loop._validate
+        patch.setattr(loop, "_validate", endless)
+        began = time.monotonic()
+        with pytest.raises(Interrupted) as caught:
+            foveal.train(few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache)
+        assert time.monotonic() - began < 30
+        assert caught.value.exit_code == 143
+    assert len(foveal.Run(tmp_path / "run").history) == 1
+    assert bits(foveal.resume(tmp_path / "run")) == bits(foveal.Run(finished))
+
+
+def test_a_run_stopped_at_its_very_last_step_ends_as_it_should(
+    few_digits: Path, cache: Path, small: tuple[str, ...], finished: Path, tmp_path: Path
+) -> None:
+    """All steps are done, and the last epoch is not judged yet."""
+    last = foveal.Run(finished).history[-1].step
+    with pytest.raises(Interrupted):
+        foveal.train(
+            few_digits,
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / "run",
+            cache=cache,
+            augment=StopAfter(last),
+        )
+    run = foveal.Run(tmp_path / "run")
+    assert checkpoint.checkpoint_steps(run.folder.checkpoints)[-1] == last
+    assert len(run.history) == 2
+    assert bits(foveal.resume(run.path, augment=NOTHING)) == bits(foveal.Run(finished))
+
+
+def test_a_network_of_ones_own_is_not_resumed_without_its_initial_weights(
+    few_digits: Path, cache: Path, tmp_path: Path
+) -> None:
+    settings = ["size=8", "epochs=2", "batch_size=16"]
+    network = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
+    with pytest.raises(Interrupted):
+        foveal.train(
+            few_digits,
+            model=network,
+            settings=settings,
+            out=tmp_path / "run",
+            cache=cache,
+            augment=StopAfter(3),
+        )
+    for file in (tmp_path / "run" / "checkpoints").iterdir():
+        file.unlink()
+    with pytest.raises(RunError, match="no whole checkpoint left"):
+        foveal.resume(tmp_path / "run", model=network, augment=NOTHING)
 
 
 def test_training_works_beside_the_main_thread(
@@ -475,15 +614,15 @@ def test_alternating_flips_are_taken_up_with_the_same_bits(
     few_digits: Path, sprinted: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The recipe's own augmentation, interrupted while it validates after the first epoch."""
-    real, calls = fit._validate, []
+    real, calls = loop._validate, []
 
-    def stop(session: Session, recipe: Recipe, dataset: Dataset) -> object:
+    def stop(session: Session, dataset: Dataset) -> object:
         calls.append(session.epoch)
         if len(calls) == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(session, recipe, dataset)
+        return real(session, dataset)
 
-    monkeypatch.setattr(fit, "_validate", stop)
+    monkeypatch.setattr(loop, "_validate", stop)
     with pytest.raises(Interrupted):
         sprint(few_digits, cache, tmp_path / "run")
     assert calls == [1]
@@ -652,7 +791,14 @@ def test_divergence_is_named_with_its_step(
     with pytest.raises(DivergenceError, match=r"(loss became|no longer finite).* step (\d+)") as caught:
         foveal.train(few_digits, recipe=recipe, settings=settings, out=tmp_path / "run", cache=cache)
     assert caught.value.exit_code == 3
-    assert foveal.Run(tmp_path / "run").folder.state != "trained"
+    folder = foveal.Run(tmp_path / "run").folder
+    assert folder.state != "trained"
+    if "loss became" in str(caught.value):
+        (event,) = [each for each in folder.events() if each["event"] == "diverged"]
+        assert len(event["files"]) == len(set(event["files"])) >= 4
+        assert event["files"][0] in str(caught.value)
+        assert f"step {event['step']}" in str(caught.value)
+        assert all((few_digits / file).is_file() for file in event["files"])
 
 
 def test_divergence_after_an_interruption_is_named_with_the_runs_step(

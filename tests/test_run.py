@@ -24,15 +24,25 @@ def record(epoch: int) -> EpochRecord:
     )
 
 
+EMPTY = {"n": 0, "classes": [], "files": []}
+DATASET = {
+    "fingerprint": "f",
+    "classes": ["é\udcff"],
+    "rule": "none",
+    "splits": {"train": EMPTY, "validation": EMPTY, "test": EMPTY},
+    "left_out": [],
+}
+
+
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
-    return RunFolder.create(tmp_path / "run", recipe={"a": 1}, dataset={"b": "é\udcff"}, environment={})
+    return RunFolder.create(tmp_path / "run", recipe={"a": 1}, dataset=DATASET, environment={})
 
 
 def test_a_new_run_is_whole_and_nothing_is_left_beside_it(folder: RunFolder) -> None:
     assert folder.state == "created"
     assert folder.recipe == {"a": 1}
-    assert folder.dataset == {"b": "é\udcff"}  # a file name that is no UTF-8 survives
+    assert folder.dataset == DATASET  # a name that is no UTF-8 survives
     assert folder.history() == []
     assert list(folder.path.parent.iterdir()) == [folder.path]
 
@@ -79,8 +89,8 @@ def test_history_is_kept_line_by_line_and_a_torn_line_is_left_out(folder: RunFol
 def test_an_event_after_a_torn_line_takes_its_place(folder: RunFolder) -> None:
     with (folder.path / "events.jsonl").open("a") as file:
         file.write('{"time": "20')
-    folder.event("trained")
-    assert [event["event"] for event in folder.events()] == ["created", "trained"]
+    folder.event("interrupted")
+    assert [event["event"] for event in folder.events()] == ["created", "interrupted"]
 
 
 def test_a_foreign_line_of_history_is_named(folder: RunFolder) -> None:
@@ -92,8 +102,8 @@ def test_a_foreign_line_of_history_is_named(folder: RunFolder) -> None:
 @pytest.mark.parametrize("last", ["created", "training", "interrupted", "trained", "evaluated"])
 def test_the_state_is_that_of_the_last_event(folder: RunFolder, last: str) -> None:
     folder.event("training")
-    folder.event(last)
-    folder.event("plateau", epoch=3)
+    folder.event(last, steps=1, seconds=2.0, stopped="early")
+    folder.event("plateau", epoch=3, learning_rate=0.1)
     assert folder.state == last
     assert folder.events()[-1]["epoch"] == 3
 

@@ -3,6 +3,7 @@
 A terminal gets live bars, a notebook a widget where it has widgets, a pipe or a log only whole lines.
 """
 
+import re
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -24,6 +25,17 @@ def printable(text: str, limit: int = 200) -> str:
         for character in text[:limit]
     )
     return shown + ("…" if len(text) > limit else "")
+
+
+def cell(name: str) -> str:
+    """Make a name from outside harmless in a CSV file: no spreadsheet takes it for a formula.
+
+    What begins like one gets an apostrophe before it, unless it is a number; control characters are escaped.
+    """
+    shown = printable(name, limit=len(name))
+    if not shown.startswith(("=", "@", "+", "-")) or re.fullmatch(r"[+-]?\d+([.,]\d+)?", shown):
+        return shown
+    return f"'{shown}"
 
 
 def line(text: str) -> None:

@@ -26,6 +26,8 @@ def read(value: object, expected: Any, where: str) -> object:  # noqa: ANN401 - 
             raise RecipeError(f"{where} is {value!r}; it must be a list such as [32, 64]")
         if arguments[-1] is not Ellipsis and len(value) != len(arguments):
             raise RecipeError(f"{where} is {value!r}; it must be {len(arguments)} values")
+        if arguments[0] in (int, str) and all(type(each) is arguments[0] for each in value):
+            return tuple(value)  # at once: a confusion matrix may have a million
         return tuple(read(each, arguments[0], f"{where}[{i}]") for i, each in enumerate(value))
     kinds = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
     if expected is float and type(value) in (int, float) and math.isfinite(value):  # type: ignore[arg-type]
@@ -61,6 +63,40 @@ def _read_dataclass(value: object, expected: Any, where: str) -> object:  # noqa
         return expected(**given)
     except TypeError as error:  # a required key is missing; dataclasses say which
         raise RecipeError(f"{where}: {str(error).partition(') ')[2] or error}") from error
+
+
+def require(value: object, shape: Any, where: str) -> None:  # noqa: ANN401 - nested types
+    """Refuse a JSON value that is not of a shape; what it has beside that is left alone.
+
+    A shape is a type, a tuple of types and None, a list with the shape of all elements, or a dict with the
+    shapes of the keys that must be there. A float may be whole, and must be finite.
+
+    Raises:
+        RecipeError: with the path of what does not fit.
+    """
+    match shape:
+        case dict():
+            if not isinstance(value, dict):
+                raise RecipeError(f"{where} is no object")
+            for key, part in shape.items():
+                if key not in value:
+                    raise RecipeError(f"{where} lacks {key}")
+                require(value[key], part, f"{where}.{key}")
+        case list():
+            if not isinstance(value, list):
+                raise RecipeError(f"{where} is no list")
+            if not (isinstance(shape[0], type) and all(type(each) is shape[0] for each in value)):
+                for index, each in enumerate(value):
+                    require(each, shape[0], f"{where}[{index}]")
+        case _:
+            allowed = shape if isinstance(shape, tuple) else (shape,)
+            finite = type(value) in (int, float) and math.isfinite(value)  # type: ignore[arg-type]
+            if not (
+                (value is None and None in allowed)
+                or (float in allowed and finite)
+                or (type(value) in allowed and type(value) is not float)
+            ):
+                raise RecipeError(f"{where} is {str(value)[:40]!r}")
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

@@ -22,6 +22,9 @@ from foveal.recipe import (
     Sprint,
 )
 
+FILE_LIMIT = 1_000_000
+"""Bytes of a recipe's file. Written out whole, a recipe has about two thousand."""
+
 
 def model_s_01() -> Recipe:
     """Return the notebook's predecessor: three convolutions, no dropout, no BatchNorm; 30 epochs of 64.
@@ -175,6 +178,8 @@ def load(name: str | Path | Recipe) -> Recipe:
     if path.suffix not in (".toml", ".json"):
         raise RecipeError(f"unknown recipe {str(name)!r}; {nearest(str(name), RECIPES)}")
     try:
+        if path.exists() and not (path.is_file() and path.stat().st_size <= FILE_LIMIT):
+            raise RecipeError(f"{path} is no ordinary file of at most {FILE_LIMIT:,} bytes, so no recipe")
         text = path.read_text(encoding="utf-8")
         value = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:

@@ -32,6 +32,7 @@ from foveal.evaluation.roc import RocCurve, roc_curves
 from foveal.models import registry
 from foveal.recipe import Recipe
 from foveal.run import EpochRecord, RunFolder, read_json, write_json
+from foveal.writer import only_writer
 
 Judged = Literal["validation", "test"]
 
@@ -104,6 +105,7 @@ class Run:
     Args:
         path: a folder that `train` made.
         model: an instance of the user's own network, if the run was trained with one.
+        cache: where decoded images are kept; by default where the run says, if they are still there.
 
     Raises:
         RunError: the folder is no run.
@@ -114,11 +116,13 @@ class Run:
         path: str | os.PathLike[str],
         *,
         model: nn.Module | None = None,
+        cache: str | os.PathLike[str] | None = None,
         dataset: Dataset | None = None,
         bundle: Bundle | None = None,
     ) -> None:
         self.folder = RunFolder(path)
         self._own = model
+        self._cache = None if cache is None else Path(cache)
         if dataset is not None:
             self.dataset = dataset  # spares looking up what is at hand
         if bundle is not None:
@@ -157,28 +161,41 @@ class Run:
             DataError: it is gone.
             RunError: it has changed.
         """
+        dataset, changed = self.look_up_data()
+        if changed:
+            raise RunError(f"{self.path} needs the data that it was trained on, but {changed[0]}")
+        return dataset
+
+    def look_up_data(self) -> tuple[Dataset, list[str]]:
+        """Open the folder that the run was trained on, as it is now, and say in what it has changed.
+
+        Raises:
+            DataError: it is gone.
+        """
         then = self.folder.environment
+        before = self.folder.dataset
         dataset = open_dataset(
             then["data"],
             self.recipe.image,
             validation=then["validation"],
             group=then["group"],
             seed=then["seed"],
-            cache=Path(then["cache"]) if then["cache"] is not None else None,
+            cache=self._cache,
+            known=None if then["cache"] is None else Path(then["cache"]),
             share=then["share"],
         )
-        before = self.folder.dataset["fingerprint"]
-        if dataset.pack.fingerprint != before:
-            raise RunError(
-                f"the images in {then['data']} are not those that {self.path} was trained on: "
-                f"their fingerprint was {before[:16]}… and is {dataset.pack.fingerprint[:16]}…"
-            )
-        if dataset.to_json()["splits"] != self.folder.dataset["splits"]:
-            raise RunError(
-                f"{then['data']} would not be divided as it was for {self.path}: this version of Foveal or "
-                f"NumPy draws other random numbers; use the versions named in environment.json"
-            )
-        return dataset
+        now = dataset.pack.fingerprint
+        if now != before["fingerprint"]:
+            return dataset, [
+                f"the images in {then['data']} are not those: their fingerprint was "
+                f"{str(before['fingerprint'])[:16]}… and is {now[:16]}…"
+            ]
+        if dataset.to_json()["splits"] != before["splits"]:
+            return dataset, [
+                f"{then['data']} would not be divided as it was: this version of Foveal or NumPy draws other "
+                f"random numbers; use the versions named in environment.json"
+            ]
+        return dataset, []
 
     @property
     def has_test(self) -> bool:
@@ -201,10 +218,14 @@ class Run:
 
         Raises:
             DataError: there are no such images.
-            RunError: the run is not finished, or its data changed.
+            RunError: the run is not finished, its data changed, or another process writes to it.
         """
         if split not in ("validation", "test"):
             raise RunError(f"cannot evaluate on {split!r}; choose validation or test")
+        with only_writer(self.path):
+            return self._evaluate(split, views=views, found=found)
+
+    def _evaluate(self, split: Judged, *, views: bool, found: NDArray[np.float32] | None) -> Evaluation:
         network, dataset = self.model, self.dataset
         rows = dataset.rows(split)
         if split == "test":
@@ -236,24 +257,30 @@ class Run:
         """Return what `evaluate` measured before, or None if it has not."""
         if not self.folder.evaluation.is_file():
             return None
-        stored = read_json(self.folder.evaluation)[split]
-        return None if stored is None else Evaluation.from_json(stored)
+        whole = read_json(self.folder.evaluation)
+        if not isinstance(whole, dict) or split not in whole:
+            raise RunError(f"{self.folder.evaluation} holds no evaluations; evaluate the run again")
+        return None if whole[split] is None else Evaluation.from_json(whole[split])
 
     def report(self) -> Path:
         """Write the report of what was measured so far, with its pictures; return the page's path."""
-        return reports.write(self._gather(), self.folder)
+        with only_writer(self.path):
+            return reports.write(self._gather(), self.folder)
 
     def _gather(self, *, curved: bool = True, **fresh: Evaluation) -> Report:
         """Put together what a report tells, with or without ROC curves.
 
         `fresh` evaluations by split go before stored ones.
         """
+        _ = self.recipe  # refused here if it is none: the page shows it as it is written
         validation = fresh.get("validation") or self.evaluation("validation")
         test = fresh.get("test") or self.evaluation("test")
         judged = test or validation
         curves: tuple[RocCurve, ...] = ()
         if judged is not None and curved:
-            found, labels = load_predictions(self.folder.predictions, judged.split)
+            found, labels = load_predictions(
+                self.folder.predictions, judged.split, n=judged.n, classes=len(judged.classes)
+            )
             curves = roc_curves(softmax(found), labels, [each.name for each in judged.classes])
         decoding = self.bundle.decoding
         layers = registry.layer_table(self.model, size=decoding.size, channels=decoding.channels)

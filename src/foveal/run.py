@@ -4,17 +4,57 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from foveal.errors import OutsideError, RunError
+from foveal.errors import OutsideError, RecipeError, RunError
+from foveal.reading import read, require
 
 State = Literal["created", "training", "interrupted", "trained", "evaluated"]
+
+# What the files of a run must have for whoever reads them, in the terms of `reading.require`. They may come
+# from a stranger.
+_ENVIRONMENT = {
+    "foveal": str,
+    "threads": int,
+    "seed": int,
+    "data": str,
+    "validation": (str, None),
+    "group": (str, None),
+    "share": (float, None),
+    "cache": (str, None),
+    "own_augmentation": bool,
+}
+_SPLIT = {"n": int, "classes": [int], "files": [[str]]}
+_DATASET = {
+    "fingerprint": str,
+    "classes": [str],
+    "rule": str,
+    "splits": {"train": _SPLIT, "validation": _SPLIT, "test": _SPLIT},
+    "left_out": [{"path": str, "reason": str}],
+}
+_EVENTS: Mapping[str, Mapping[str, object]] = {
+    "plan": {
+        "seconds": float,
+        "pace": {"low": float, "full": float, "share": float},
+        "reserve": float,
+        "judging": float,
+        "most": int,
+        "why": [str],
+        "more": str,
+        "tested": bool,
+        "spent": float,
+    },
+    "budget": {"step": int, "steps": int, "slowdown": float},
+    "went back": {"step": int, "to": int},
+    "plateau": {"epoch": int, "learning_rate": float},
+    "trained": {"stopped": str, "seconds": float, "steps": int},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,16 +96,23 @@ class RunFolder:
             raise RunError(f"{self.path} {missing}; name a folder that `foveal train` made")
 
     @classmethod
-    def create(cls, path: Path, *, recipe: object, dataset: object, environment: object) -> "RunFolder":
-        """Make the folder and write what is known before training.
+    def create(
+        cls,
+        path: Path,
+        *,
+        recipe: object,
+        dataset: object,
+        environment: object,
+        fill: Callable[["RunFolder"], object] = lambda _folder: None,
+    ) -> "RunFolder":
+        """Make the folder and write what is known before training; `fill` may write more.
 
-        The files are written beside the final name first, so a folder with this name is always a whole run.
+        All is written beside the final name first, so a folder with this name is always a whole run.
 
         Raises:
             RunError: something with this name exists, or the place cannot be written.
         """
-        if path.exists() or path.is_symlink():
-            raise RunError(f"{path} exists already; choose another --out, or remove it first")
+        _refuse_existing(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
@@ -80,13 +127,21 @@ class RunFolder:
                 (made / "history.jsonl").touch()
                 (made / "checkpoints").mkdir()
                 (made / "events.jsonl").touch()
-                made.rename(path)
+                begun = cls(made)
+                begun.event("created")
+                fill(begun)
+                _sync_folder(made)
+                _give_name(made, path)
                 _sync_folder(path.parent)
         finally:
             shutil.rmtree(made, ignore_errors=True)  # where it could not be finished
-        folder = cls(path)
-        folder.event("created")
-        return folder
+        return cls(path)
+
+    def replace(self, *, dataset: object, environment: object) -> None:
+        """Write anew on what the run goes on from now on."""
+        write_json(self.path / "dataset.json", dataset, indent=None)
+        write_json(self.path / "environment.json", environment)
+        self.__dict__.pop("dataset", None)  # what was read before
 
     # ---- what a run is made of
 
@@ -98,12 +153,12 @@ class RunFolder:
     @cached_property
     def dataset(self) -> Any:  # noqa: ANN401 - JSON
         """Fingerprint, classes, splits and what was left out, as JSON: long, never changed, so read once."""
-        return read_json(self.path / "dataset.json")
+        return _read_shaped(self.path / "dataset.json", _DATASET)
 
     @property
     def environment(self) -> Any:  # noqa: ANN401 - JSON
         """Versions, hardware, threads, seed and where the data lay, as JSON."""
-        return read_json(self.path / "environment.json")
+        return _read_shaped(self.path / "environment.json", _ENVIRONMENT)
 
     @property
     def checkpoints(self) -> Path:
@@ -139,14 +194,15 @@ class RunFolder:
 
     def history(self) -> list[EpochRecord]:
         """Read the epochs trained so far, in order."""
-        names = {field.name for field in fields(EpochRecord)}
+        file = self.path / "history.jsonl"
         records = []
-        for number, row in enumerate(read_jsonl(self.path / "history.jsonl"), start=1):
-            if set(row) != names:
-                raise RunError(
-                    f"{self.path / 'history.jsonl'}, line {number}: not a line of Foveal's history"
-                )
-            records.append(EpochRecord(**row))
+        for number, row in enumerate(read_jsonl(file), start=1):
+            try:
+                record = read(row, EpochRecord, f"line {number}")
+            except RecipeError as error:
+                raise RunError(f"{file}, line {number}: not a line of Foveal's history; {error}") from error
+            assert isinstance(record, EpochRecord)
+            records.append(record)
         return records
 
     def add_epoch(self, record: EpochRecord) -> None:
@@ -161,7 +217,15 @@ class RunFolder:
 
     def events(self) -> list[dict[str, Any]]:
         """Read what happened to the run and when, oldest first."""
-        return list(read_jsonl(self.path / "events.jsonl"))
+        events = list(read_jsonl(self.path / "events.jsonl"))
+        for number, event in enumerate(events, start=1):
+            where = f"line {number}"
+            try:
+                require(event, {"event": str, "time": str, **_EVENTS.get(str(event.get("event")), {})}, where)
+                datetime.fromisoformat(event["time"])
+            except ValueError as error:
+                raise RunError(f"{self.path / 'events.jsonl'} is not as Foveal wrote it: {error}") from error
+        return events
 
     def event(self, what: str, **details: object) -> None:
         """Record that something happened, with the time."""
@@ -181,6 +245,21 @@ class RunFolder:
         return state
 
 
+def _refuse_existing(path: Path) -> None:
+    if path.exists() or path.is_symlink():
+        raise RunError(f"{path} exists already; choose another --out, or remove it first")
+
+
+def _give_name(made: Path, path: Path) -> None:
+    """Rename a finished folder; another process may have been first."""
+    _refuse_existing(path)  # an empty folder would be replaced
+    try:
+        made.rename(path)
+    except OSError:
+        _refuse_existing(path)
+        raise
+
+
 # ---- files: whole or not at all
 
 
@@ -188,11 +267,16 @@ def write_bytes(path: Path, content: bytes) -> None:
     """Write a file so that after a crash it holds the old content or the new, never a part of either."""
     part = path.with_name(f".{path.name}.part")
     with outside_faults(path):
-        with part.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
+        try:
+            with part.open("wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            part.replace(path)
+        except BaseException:
+            with suppress(OSError):  # on a full disk above all: give back what was taken
+                part.unlink()
+            raise
         _sync_folder(path.parent)
 
 
@@ -202,17 +286,19 @@ def write_json(path: Path, value: object, *, indent: int | None = 2) -> None:
     write_bytes(path, (text + "\n").encode("utf-8", "surrogateescape"))
 
 
-def read_json(path: Path) -> Any:  # noqa: ANN401 - JSON
-    """Read a JSON file.
+def read_json(path: Path, *, limit: int | None = None) -> Any:  # noqa: ANN401 - JSON
+    """Read a JSON file, of `limit` bytes at most.
 
     Raises:
-        RunError: it is missing or no JSON.
+        RunError: it is missing, too large, or no JSON.
     """
     try:
-        return json.loads(path.read_bytes().decode("utf-8", "surrogateescape"))
+        if limit is not None and path.stat().st_size > limit:
+            raise RunError(f"{path} is larger than {limit:,} bytes")
+        return json.loads(_read(path).decode("utf-8", "surrogateescape"))
     except FileNotFoundError:
         raise RunError(f"{path} is missing; is {path.parent} a whole run?") from None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
 
 
@@ -230,17 +316,33 @@ def append_jsonl(path: Path, row: Mapping[str, object]) -> None:
 def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     """Read JSON lines, leaving out a last line that a crash cut short."""
     try:
-        lines = path.read_bytes().decode("utf-8", "surrogateescape").split("\n")
+        lines = _read(path).decode("utf-8", "surrogateescape").split("\n")
     except OSError as error:
-        raise RunError(f"{path} cannot be read: {error.strerror}") from error
+        raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
     for number, text in enumerate(lines[:-1], start=1):  # what follows the last newline is a torn line
         try:
             row = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise RunError(f"{path}, line {number}: {error}") from error
         if not isinstance(row, dict):
             raise RunError(f"{path}, line {number}: not an object")
         yield row
+
+
+def _read_shaped(path: Path, shape: Mapping[str, object]) -> Any:  # noqa: ANN401 - JSON
+    value = read_json(path)
+    try:
+        require(value, dict(shape), path.stem)
+    except RecipeError as error:
+        raise RunError(f"{path} is not as Foveal wrote it: {error}") from error
+    return value
+
+
+def _read(path: Path) -> bytes:
+    """Read an ordinary file: a pipe would be waited on forever, and a device might never end."""
+    if path.exists() and not path.is_file():
+        raise OSError(f"{path.name} is no ordinary file")
+    return path.read_bytes()
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Changes to a recipe, as people write them: `epochs=6`, `plateau.patience=2`, `optimizer=adam`."""
 
+import json
 import tomllib
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass, replace
@@ -48,6 +49,18 @@ def change(recipe: Recipe, settings: Iterable[str]) -> tuple[Recipe, frozenset[s
     for path in changed - set(_paths(recipe)):  # a later setting took its part away
         raise RecipeError(f"the setting {path!r} has no effect beside the others")
     return recipe, frozenset(changed)
+
+
+def differences(then: object, now: object, path: str = "") -> list[str]:
+    """Say in which settings two recipes, as JSON values, differ."""
+    if isinstance(then, dict) and isinstance(now, dict):
+        found = []
+        for name in [*then, *(name for name in now if name not in then)]:
+            found += differences(then.get(name), now.get(name), f"{path}.{name}" if path else name)
+        return found
+    if then == now:
+        return []
+    return [f"{path or 'recipe'} was {json.dumps(then)[:80]} and is {json.dumps(now)[:80]}"]
 
 
 def _paths(value: object, prefix: str = "") -> list[str]:

@@ -494,8 +494,8 @@ BAD = {
     ),
     "a damaged PNG": (WHOLE[:60] + b"\0\0\0\0" + WHOLE[64:], "cannot be decoded"),
     "a PNG whose checksum is wrong": (WHOLE[:-16] + b"\0\0\0\0" + WHOLE[-12:], "damaged: its checksum"),
-    "too many pixels": (png(50_000_001, 8, 0, b""), "50000001 × 1 pixels; at most 50,000,000 are read"),
-    "far too many pixels": (png(2**31 - 1, 8, 0, b""), "far too many pixels; at most 50,000,000 are read"),
+    "too many pixels": (png(25_000_001, 8, 0, b""), "25000001 × 1 pixels; at most 25,000,000 are read"),
+    "far too many pixels": (png(2**31 - 1, 8, 0, b""), "far too many pixels; at most 25,000,000 are read"),
     "a page of PostScript": (
         b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
         "no image in",

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,12 +13,14 @@ from threading import Thread
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
 from foveal.data import pack as module
 from foveal.data import workers
-from foveal.data.decode import Decoding, encode_png
+from foveal.data.decode import Decoding, decode, encode_png
 from foveal.data.pack import Pack, open_pack, require_images
 from foveal.data.scan import scan
 from foveal.data.workers import Outcome
@@ -547,3 +550,40 @@ def test_one_readable_image_is_enough(tmp_path: Path, decoded: list[str]) -> Non
     (root / "d/4.png").write_text("text")
     listing = scan(root)
     require_images(open_pack(listing, SMALL, tmp_path / "cache"), listing)
+
+
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    st.lists(
+        st.tuples(st.integers(1, 20), st.integers(1, 20), st.sampled_from([(), (3,), None])),
+        min_size=1,
+        max_size=6,
+    ),
+    st.sampled_from(["rgb", "grey", "auto"]),
+    st.sampled_from(["stretch", "crop", "pad"]),
+)
+def test_a_pack_has_what_decoding_each_file_gives(
+    decoded: list[str], shapes: list[tuple[int, int, tuple[int, ...] | None]], channels: str, fit: str
+) -> None:
+    """Whatever shapes come together, broken files between them; read back from the disk a second time."""
+    with tempfile.TemporaryDirectory() as place:
+        root, cache = Path(place, "data"), Path(place, "cache")
+        for number, (height, width, rest) in enumerate(shapes):
+            file = data_set(root, 1) / "cd"[number % 2] / f"more-{number}.png"
+            content = b"broken" if rest is None else encode_png(image(number, height, width, *rest))
+            file.write_bytes(content)
+        wanted = Image(size=8, channels=channels, fit=fit)  # type: ignore[arg-type]
+        first, again = open_(root, cache, wanted), open_(root, cache, wanted)
+        assert np.array_equal(first.pixels, again.pixels)
+        assert (first.errors, first.digests, first.fingerprint) == (
+            again.errors,
+            again.digests,
+            again.fingerprint,
+        )
+        for row, path in enumerate(first.paths):
+            content = (root / path).read_bytes()
+            if content == b"broken":
+                assert "no image in a known format" in first.errors[row]
+                continue
+            assert row not in first.errors
+            assert np.array_equal(first.pixels[row], decode(content, first.decoding).pixels)

@@ -2,10 +2,13 @@ import inspect
 import os
 import re
 import sys
+import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from foveal.data.scan import LEAST, Listing, sampled, scan
 from foveal.errors import DataError
@@ -271,3 +274,38 @@ def test_a_sample_keeps_its_share_of_every_class_in_every_split(tmp_path: Path) 
     assert sample == sampled(whole, 0.25, seed=3)
     assert sample != sampled(whole, 0.25, seed=4)
     assert (sample.root, sample.classes, sample.layout) == (whole.root, whole.classes, whole.layout)
+
+
+NAME = st.text(st.sampled_from("abcXYZ019._- é\u202e'\"=$<"), min_size=1, max_size=12).filter(
+    lambda name: (
+        not name.startswith(".")
+        and name.lower() not in ("train", "val", "valid", "validation", "test")
+        and not re.fullmatch(r"train[0-9]+", name.lower())
+    )
+)
+
+
+@given(
+    st.dictionaries(NAME, st.sets(NAME, min_size=1, max_size=4), min_size=2, max_size=4),
+    st.sets(NAME, max_size=2),
+    st.sampled_from([("",), ("train", "test"), ("train1", "train2", "test")]),
+)
+def test_every_file_is_listed_once_with_its_class(
+    classes: dict[str, set[str]], strays: set[str], folders: tuple[str, ...]
+) -> None:
+    strays -= set(classes)
+    with tempfile.TemporaryDirectory() as place:
+        root = Path(place)
+        expected = {
+            f"{folder}/{label}/{file}".removeprefix("/"): (folder, label)
+            for folder in folders
+            for label, files in classes.items()
+            for file in files
+        }
+        loose = {f"{folders[0]}/{file}".removeprefix("/") for file in strays}
+        listing = scan(lay(root, *expected, *loose))
+        found = {record.path: (record.folder, record.label) for record in listing.records}
+        assert found == expected
+        assert [record.path for record in listing.records] == sorted(expected)
+        assert listing.strays == tuple(sorted(loose))
+        assert listing.classes == tuple(sorted(classes))

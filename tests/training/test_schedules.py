@@ -1,12 +1,13 @@
 """The learning rate by step; the decisions between epochs are compared with Keras' in tests/parity."""
 
+import json
 from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal.training.schedules import Anneal, Course
+from foveal.training.schedules import Anneal, Best, Course, EarlyStopping, Plateau
 
 STEPS = st.integers(1, 400)
 WARM_UP = st.floats(0, 0.99)
@@ -70,3 +71,24 @@ def test_progress_never_falls_however_it_is_corrected(corrections: list[tuple[in
         if step < course.steps:
             course.correct(step, step + left)
             assert course.progress(step) >= last
+
+
+@given(st.lists(st.sampled_from([0.5, 0.4999, 0.6, 0.3, 0.30001, 1.0]), min_size=2, max_size=30), st.data())
+def test_decisions_go_on_alike_from_their_saved_state(losses: list[float], data: st.DataObject) -> None:
+    """Interrupted after any epoch, the state written as JSON and read into fresh objects."""
+
+    def fresh() -> tuple[Plateau, EarlyStopping, Best]:
+        return Plateau(factor=0.1, patience=2, min_delta=1e-3), EarlyStopping(patience=3), Best()
+
+    def decide(objects: tuple[Plateau, EarlyStopping, Best], epoch: int, loss: float) -> tuple[object, ...]:
+        plateau, stopping, best = objects
+        return plateau.update(loss, 1.0), stopping.update(loss), best.update(loss, epoch=epoch, step=epoch)
+
+    whole, before, after = fresh(), fresh(), fresh()
+    expected = [decide(whole, epoch, loss) for epoch, loss in enumerate(losses, start=1)]
+    cut = data.draw(st.integers(0, len(losses)))
+    found = [decide(before, epoch, loss) for epoch, loss in enumerate(losses[:cut], start=1)]
+    for old, new in zip(before, after, strict=True):
+        new.load_state_dict(json.loads(json.dumps(old.state_dict(), allow_nan=False)))  # type: ignore[attr-defined]
+    found += [decide(after, epoch, loss) for epoch, loss in enumerate(losses[cut:], start=cut + 1)]
+    assert found == expected

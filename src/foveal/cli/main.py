@@ -8,11 +8,13 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from types import FrameType
 from typing import NoReturn
 
 from foveal import __version__
 from foveal.cli import data, training, using
 from foveal.errors import FovealError, missing_extra
+from foveal.memory import is_shortage
 from foveal.progress import printable
 from foveal.reading import nearest
 
@@ -68,12 +70,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
         return 3
-    except MemoryError:
-        _complain("out of memory; close other programs, or use smaller images (--set size=…)")
+    except (MemoryError, RuntimeError) as error:
+        if not is_shortage(error):
+            raise
+        _complain("out of memory; close other programs, or use smaller batches (--set batch_size=…)")
         return 3
+    except Terminated:
+        _complain("terminated")
+        return 128 + signal.SIGTERM
     except KeyboardInterrupt:
         _complain("interrupted")
-        return 130
+        return 128 + signal.SIGINT
+
+
+class Terminated(BaseException):
+    """SIGTERM came where nothing has to be saved."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise Terminated
 
 
 def _complain(message: str) -> None:
@@ -88,6 +103,7 @@ def entry() -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name may be no text at all
+    signal.signal(signal.SIGTERM, _terminate)  # one line and exit code 143, as Ctrl-C has its own
     code = main()
     gc.freeze()  # the process ends: nothing is to be searched any more
     sys.exit(code)

@@ -88,6 +88,7 @@ def _add_train(verbs: Any) -> None:  # noqa: ANN401
     train.add_argument("--evaluate", action="store_true", help="go on: test, and write the report")
     train.add_argument("--out", metavar="RUN", type=Path, help="default: runs/DATE-TIME-RECIPE")
     train.add_argument("--cache", metavar="DIR", type=Path, help="where decoded images are kept")
+    _add_save_every(train)
     _add_json(train)
     train.set_defaults(call=_train)
 
@@ -96,6 +97,13 @@ def _add_resume(verbs: Any) -> None:  # noqa: ANN401
     resume = verbs.add_parser("resume", help="go on with an interrupted run where it stopped")
     resume.add_argument("run", metavar="RUN", type=Path)
     resume.add_argument("--evaluate", action="store_true", help="go on: test, and write the report")
+    resume.add_argument(
+        "--force",
+        action="store_true",
+        help="go on although data, recipe, code or machine changed; the result is then not bit-identical",
+    )
+    resume.add_argument("--cache", metavar="DIR", type=Path, help="default: the one it was begun with")
+    _add_save_every(resume)
     _add_json(resume)
     resume.set_defaults(call=_resume)
 
@@ -127,6 +135,16 @@ def _add_recipes(verbs: Any) -> None:  # noqa: ANN401
     listing.add_argument("--classes", metavar="N", type=int, default=10, help="default: 10")
     listing.add_argument("--json", action="store_true", help="print the recipe as JSON")
     listing.set_defaults(call=_recipes)
+
+
+def _add_save_every(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--save-every",
+        metavar="S",
+        type=float,
+        default=60.0,
+        help="seconds between checkpoints within an epoch; default: 60; one follows each epoch",
+    )
 
 
 def _add_json(verb: argparse.ArgumentParser) -> None:
@@ -218,6 +236,7 @@ def _train(asked: argparse.Namespace) -> int:
             settings=settings,
             out=asked.out,
             cache=asked.cache,
+            save_every=asked.save_every,
             spent=process_age(),
             tested=evaluate,
         )
@@ -235,7 +254,13 @@ def _resume(asked: argparse.Namespace) -> int:
     # A budget that has room for the test is kept as if nothing had come between.
     tested = not was_finished and any(event.get("tested") for event in folder.events())
     try:
-        run = resume(asked.run, spent=process_age())
+        run = resume(
+            asked.run,
+            cache=asked.cache,
+            force=asked.force,
+            save_every=asked.save_every,
+            spent=process_age(),
+        )
     except Interrupted as interrupted:
         return _interrupted(interrupted, as_json=asked.json)
     code = _finish(run, evaluate=asked.evaluate or tested, as_json=asked.json)

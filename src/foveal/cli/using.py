@@ -38,7 +38,10 @@ def _predict(asked: argparse.Namespace) -> int:
         case "csv":
             rows = csv.writer(sys.stdout, lineterminator="\n")
             rows.writerow(["path", "class", "probability", "error"])
-            rows.writerows([each.path, each.label, each.probability, each.error] for each in predictions)
+            for found in predictions:
+                texts = (found.path, found.label, found.error)
+                path, label, error = (None if text is None else progress.cell(text) for text in texts)
+                rows.writerow([path, label, found.probability, error])
         case "jsonl":
             for each in bundle.as_rows(predictions):
                 print(json.dumps(each))  # noqa: T201 - the result

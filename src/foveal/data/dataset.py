@@ -9,7 +9,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from foveal.data.pack import Pack, open_pack, require_images
+from foveal.data.pack import Pack, is_packed, open_pack, require_images
 from foveal.data.scan import Listing, sampled, scan
 from foveal.data.split import Rows, Splits, check_options, split
 from foveal.errors import DataError
@@ -97,15 +97,19 @@ def open_dataset(
     group: str | None = None,
     seed: int = 0,
     cache: Path | None = None,
+    known: Path | None = None,
     share: float | None = None,
 ) -> Dataset:
     """List a folder, decode it or find its pack, and divide it; see `scan`, `open_pack` and `split`.
 
-    With a `share` a sample of so many of its files, stratified, takes the place of them all.
+    With a `share` a sample of so many of its files, stratified, takes the place of them all. `known` is a
+    cache that a file names: the pack is taken from there if it has it, but nothing is written there.
     """
     whole = root if isinstance(root, Listing) else scan(root)
     check_options(whole, validation=validation, group=group)
     listing = whole if share is None else sampled(whole, share, seed=seed)
+    if cache is None and known is not None and is_packed(listing, image, known):
+        cache = known
     pack = open_pack(listing, image, cache or default_cache())
     require_images(pack, listing)
     index = {name: number for number, name in enumerate(listing.classes)}

@@ -7,6 +7,7 @@ import io
 import struct
 import warnings
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -22,8 +23,10 @@ from foveal.recipe import Fit
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 MAX_BYTES = 100_000_000
 """A larger file is rejected before it is read."""
-MAX_PIXELS = 50_000_000
-"""A larger picture is rejected before it is decoded."""
+MAX_PIXELS = 25_000_000
+"""A larger picture is rejected before it is decoded: one of this size takes 300 MB."""
+BAND = 1_000_000
+"""Pixels of a large picture that are worked on at a time."""
 
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
 _ORIENTATION = 0x0112  # EXIF
@@ -64,6 +67,10 @@ class Decoding:
     """What deep greyscale becomes 0 and 255; None where the data set has no deep greyscale."""
 
     def __post_init__(self) -> None:
+        if not 1 <= self.size <= 512:
+            raise RecipeError(f"image.size is {self.size}; it must be 512 pixels or less")
+        if self.channels not in (1, 3):
+            raise RecipeError(f"the images have {self.channels} channels; 1 or 3 can be used")
         try:
             ImageColor.getrgb(self.background)
         except ValueError:
@@ -115,6 +122,8 @@ def decode(content: bytes, decoding: Decoding) -> Decoded:
         raise
     except UnidentifiedImageError:
         raise DecodeError("no image in a known format: " + ", ".join(FORMATS)) from None
+    except MemoryError:
+        raise DecodeError("takes more memory to decode than an image of its size should") from None
     except Image.DecompressionBombError:
         raise DecodeError(f"far too many pixels; at most {MAX_PIXELS:,} are read") from None
     except Exception as error:  # decoders raise a dozen different types on broken files
@@ -228,30 +237,69 @@ def _upright(file: Image.Image) -> Image.Image:
     return file if turn is None else file.transpose(turn)
 
 
+def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Cut a large image into bands of rows, each with the row it begins at; a small one is one band.
+
+    What takes several copies of an image, or eight bytes a pixel, is done band by band.
+    """
+    rows = max(1, BAND // image.width)
+    if image.height <= rows:
+        yield 0, image
+        return
+    for top in range(0, image.height, rows):
+        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
+
+
 def _scale_deep(image: Image.Image, decoding: Decoding) -> tuple[Image.Image, int]:
     """Scale deep greyscale to 8 bits by the data set's range; count what lies outside it."""
-    values = np.asarray(image).astype(np.float64)  # (H, W)
-    opaque = values != image.info.get("transparency")
+    if decoding.deep_range is None:
+        raise DeepImageError(*_range_of(image))
+    low, high = decoding.deep_range
+    factor = 255 / (high - low) if high > low else 0.0
+    grey, alpha = Image.new("L", image.size), Image.new("L", image.size, 255)
+    clipped, transparent = 0, False
+    for top, band in _bands(image):
+        values, opaque = _deep_values(band)
+        scaled = np.clip(((values - low) * factor).round(), 0, 255).astype(np.uint8)
+        grey.paste(Image.fromarray(scaled), (0, top))
+        clipped += int((((values < low) | (values > high)) & opaque).sum())
+        if not opaque.all():
+            transparent = True
+            alpha.paste(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)), (0, top))
+    if transparent:
+        grey.putalpha(alpha)
+    return grey, clipped
+
+
+def _range_of(image: Image.Image) -> tuple[float, float]:
+    """Return the lowest and the highest value of deep greyscale: of its opaque pixels, if it has any."""
+    everything, opaque_ones = [], []
+    for _, band in _bands(image):
+        values, opaque = _deep_values(band)
+        everything += [values.min(), values.max()]
+        if opaque.any():
+            opaque_ones += [values[opaque].min(), values[opaque].max()]
+    seen = opaque_ones or everything
+    return float(min(seen)), float(max(seen))
+
+
+def _deep_values(band: Image.Image) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the values of deep greyscale (H, W), and which of them are opaque."""
+    values = np.asarray(band).astype(np.float64)
     if not np.isfinite(values).all():
         raise DecodeError("has pixels that are not numbers")
-    if decoding.deep_range is None:
-        seen = values[opaque] if opaque.any() else values
-        raise DeepImageError(float(seen.min()), float(seen.max()))
-    low, high = decoding.deep_range
-    scaled = (values - low) * (255 / (high - low) if high > low else 0.0)
-    clipped = int((((values < low) | (values > high)) & opaque).sum())
-    grey = Image.fromarray(np.clip(scaled.round(), 0, 255).astype(np.uint8))
-    if not opaque.all():
-        grey.putalpha(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)))
-    return grey, clipped
+    return values, values != band.info.get("transparency")
 
 
 def _flatten(image: Image.Image, background: str) -> Image.Image:
     """Return L or RGB, with transparent pixels laid over the background."""
-    if image.has_transparency_data:
-        under = Image.new("RGBA", image.size, ImageColor.getrgb(background)[:3])
-        image = Image.alpha_composite(under, image.convert("RGBA"))
-    return image.convert("L" if image.mode in ("L", "1") else "RGB")
+    if not image.has_transparency_data:
+        return image.convert("L" if image.mode in ("L", "1") else "RGB")
+    flat = Image.new("RGB", image.size)
+    for top, band in _bands(image):
+        under = Image.new("RGBA", band.size, ImageColor.getrgb(background)[:3])
+        flat.paste(Image.alpha_composite(under, band.convert("RGBA")).convert("RGB"), (0, top))
+    return flat
 
 
 def resize(image: Image.Image, decoding: Decoding) -> Image.Image:

@@ -98,8 +98,9 @@ def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
 
 
 def is_packed(listing: Listing, image: Image, cache: Path) -> bool:
-    """Say whether the cache has a pack of a listing."""
-    return _load(cache / "packs" / _key(listing, image), listing) is not None
+    """Say whether the cache has a pack of a listing, to be used as it is."""
+    pack = _load(cache / "packs" / _key(listing, image), listing)
+    return pack is not None and not pack.retry
 
 
 def _key(listing: Listing, image: Image) -> str:

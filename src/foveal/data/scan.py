@@ -89,7 +89,8 @@ def scan(root: str | os.PathLike[str]) -> Listing:
         layout=layout,
         records=tuple(sorted(records, key=attrgetter("path"))),
         classes=tuple(sorted({record.label for record in records})),
-        strays=tuple(sorted(file.relative_to(root).as_posix() for file in strays)),
+        # In a flat layout the root is looked through twice.
+        strays=tuple(sorted({file.relative_to(root).as_posix() for file in strays})),
     )
 
 

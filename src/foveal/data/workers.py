@@ -30,8 +30,10 @@ from foveal.progress import Bar, printable
 
 CHUNK = 256
 """Files a job. Large enough that talking costs nothing, small enough that a bar moves."""
-SECONDS = 120.0
+SECONDS = 30.0
 """What one file may take. A picture of the permitted size can be written so that it takes days."""
+MEMORY = 512_000_000
+"""Bytes that a worker may take beside the pixel file (on Linux), whatever a file makes its decoder ask."""
 START_SECONDS = 120.0
 """What the start of a worker may take."""
 _GLANCE = 0.25
@@ -224,7 +226,18 @@ def _usable_cores() -> int:
 # ---- the worker's side
 
 
+def _limit_memory() -> None:
+    with suppress(
+        ImportError, OSError, ValueError
+    ):  # Windows has no such limits; elsewhere there are lower ones
+        import resource
+
+        # Not the address space: that of a data set's pixels, mapped here, may be far larger.
+        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
+
+
 def _work(source: IO[str], sink: IO[str]) -> None:
+    _limit_memory()
     header = json.loads(source.readline())
     decoding = Decoding.from_json(header["decoding"])
     shape = (header["rows"], decoding.size, decoding.size, decoding.channels)

@@ -1,6 +1,7 @@
 """The model folder: weights and everything needed to use them; and predictions on files from it."""
 
 import glob
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -10,11 +11,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from foveal import __version__, progress
+from foveal import __version__, progress, tensors
 from foveal.data.decode import Decoding
 from foveal.data.workers import Outcome, decode_files
 from foveal.errors import ModelError, RunError
@@ -24,7 +24,13 @@ from foveal.models import registry
 from foveal.reading import read
 from foveal.recipe import Recipe
 from foveal.run import outside_faults, read_json, write_bytes, write_json
+from foveal.tensors import TensorFileError
 
+WEIGHTS = "model.safetensors"
+SCHEMA = 2
+"""Of config.json. The first had no digest of the weights."""
+CONFIG_LIMIT = 16_000_000
+"""Bytes of config.json, most of them names of classes."""
 CHUNK_BYTES = 64_000_000
 """Pixels decoded and predicted at a time: memory does not grow with the number of files."""
 
@@ -91,14 +97,16 @@ class Bundle:
         """Write `model.safetensors`, `config.json` and `README.md` (`about`, as Markdown) into a folder."""
         with outside_faults(folder):
             folder.mkdir(exist_ok=True)
-        tensors = {  # copies, as safetensors takes no tensors that share memory
+        copies = {  # as safetensors takes no tensors that share memory
             name: each.detach().clone(memory_format=torch.contiguous_format)
             for name, each in self.network.state_dict().items()
         }
-        write_bytes(folder / "model.safetensors", save(tensors))
+        content = save(copies)
+        write_bytes(folder / WEIGHTS, content)
         config = {
-            "schema": 1,
+            "schema": SCHEMA,
             "foveal": __version__,
+            "weights": hashlib.sha256(content).hexdigest(),
             "classes": list(self.classes),
             "decoding": self.decoding.to_json(),
             "recipe": self.recipe.to_json(),
@@ -181,41 +189,42 @@ def load(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Bun
             raise ModelError(f"{path} is a run without a finished model; finish it: foveal resume {path}")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{path} is neither a model folder nor a run; name one that `foveal train` made")
+    file = folder / "config.json"
     try:
-        config = read_json(folder / "config.json")
+        config = read_json(file, limit=CONFIG_LIMIT)
+        if config["schema"] != SCHEMA:
+            raise ModelError(f"{file} has the schema {config['schema']!r}; this Foveal reads {SCHEMA}")
         classes = read(config["classes"], tuple[str, ...], "classes")
         assert isinstance(classes, tuple)
         decoding = Decoding.from_json(config["decoding"])
         recipe = Recipe.from_json(config["recipe"])
+        digest = read(config["weights"], str, "weights")
+        if decoding.size != recipe.image.size:
+            raise ModelError(f"{file} names two sizes of images, {decoding.size} and {recipe.image.size}")
+    except ModelError:
+        raise
     except (RunError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{folder / 'config.json'} is no model's configuration: {error}") from error
+        raise ModelError(f"{file} is no model's configuration: {error}") from error
     shape = {"size": decoding.size, "channels": decoding.channels, "classes": len(classes)}
-    if model is None:
-        network = registry.build(recipe.model, **shape, seed=0)
-    else:
-        network = registry.adopt(model, **shape)
-    _load_weights(network, folder / "model.safetensors")
-    return Bundle(network=network.eval(), classes=classes, decoding=decoding, recipe=recipe)
-
-
-def _load_weights(network: nn.Module, path: Path) -> None:
     try:
-        with safe_open(path, framework="pt") as file:
-            stored = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
-    except (OSError, SafetensorError) as error:
-        raise ModelError(f"{path} cannot be read: {error}") from error
-    live = network.state_dict()
-    if set(stored) != set(live):
-        odd = sorted(set(stored) ^ set(live))[0]
-        raise ModelError(
-            f"{path} does not fit the network of its configuration: {odd} is only in one of them"
-        )
-    for name, each in live.items():
-        if stored[name].shape != each.shape or stored[name].dtype != each.dtype:
-            raise ModelError(
-                f"{path} does not fit the network of its configuration: {name} has another shape"
-            )
-        each.copy_(stored[name])
+        header = tensors.read_header(folder / WEIGHTS)
+        if model is None:
+            expected = registry.claims(recipe.model, **shape)
+            tensors.check_claims(header.claims, expected)  # before a network of that size is built
+            network = registry.build(recipe.model, **shape, seed=0)
+        else:
+            network = registry.adopt(model, **shape)
+            tensors.check_claims(header.claims, registry.claims_of(network))
+        content = tensors.read_content(folder / WEIGHTS, header)
+        if hashlib.sha256(content).hexdigest() != digest:
+            raise TensorFileError("it is damaged: its digest is not that in config.json")
+        stored = tensors.unpack(content)
+    except TensorFileError as error:
+        raise ModelError(f"{folder / WEIGHTS} cannot be used: {error}") from error
+    with torch.no_grad():
+        for name, each in network.state_dict().items():
+            each.copy_(stored[name])
+    return Bundle(network=network.eval(), classes=classes, decoding=decoding, recipe=recipe)
 
 
 def expand(files: Iterable[str | os.PathLike[str]]) -> Iterator[str]:

@@ -12,10 +12,11 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveal.errors import DataError, ModelError, RunError
+from foveal.errors import DataError, ModelError, RecipeError, RunError
 from foveal.evaluation import roc
 from foveal.evaluation.intervals import wilson
 from foveal.progress import printable, table
+from foveal.reading import read
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -144,22 +145,14 @@ class Evaluation:
             RunError: it is not that.
         """
         try:
-            return cls(
-                **{
-                    **value,
-                    "accuracy_interval": _pair(value["accuracy_interval"]),
-                    "macro": Averages(**value["macro"]),
-                    "weighted": Averages(**value["weighted"]),
-                    "classes": tuple(
-                        ClassScores(**{**scores, "recall_interval": _pair(scores["recall_interval"])})
-                        for scores in value["classes"]
-                    ),
-                    "confusion": tuple(tuple(int(count) for count in row) for row in value["confusion"]),
-                    "views": _views(value.get("views")),  # files from before there were views lack it
-                }
-            )
-        except (AttributeError, KeyError, TypeError, ValueError) as error:
-            raise RunError(f"not an evaluation: {error!r}; evaluate the run again") from error
+            found = read(value, cls, "evaluation")
+        except RecipeError as error:
+            raise RunError(f"not an evaluation: {error}; evaluate the run again") from error
+        assert isinstance(found, cls)
+        k = len(found.classes)
+        if k < 2 or [len(row) for row in found.confusion] != [k] * k or found.n < 1:
+            raise RunError("not an evaluation: its parts do not fit together; evaluate the run again")
+        return found
 
     def _rows(self) -> list[list[str]]:
         def row(name: str, n: int, *values: float | None) -> list[str]:
@@ -208,19 +201,6 @@ class Evaluation:
 
 
 _HEADER: Final = ["class", "images", "precision", "recall", "F1", "ROC AUC"]
-
-
-def _pair(value: Any) -> tuple[float, float] | None:  # noqa: ANN401 - JSON
-    if value is None:
-        return None
-    low, high = value
-    return float(low), float(high)
-
-
-def _views(value: Any) -> Views | None:  # noqa: ANN401 - JSON
-    if value is None:
-        return None
-    return Views(**{**value, "accuracy_interval": _pair(value["accuracy_interval"])})
 
 
 def _times(n: int) -> str:

@@ -9,16 +9,19 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save
+from safetensors.numpy import save
 from torch import nn
 
+from foveal import tensors
 from foveal.errors import RunError
 from foveal.evaluation.metrics import softmax
+from foveal.memory import is_shortage
+from foveal.progress import cell
 from foveal.run import outside_faults, write_bytes
+from foveal.tensors import Claim, TensorFileError
 
 BATCH = 100
-"""Images at a time. It changes speed and memory, not what is predicted."""
+"""Images at a time, or fewer where memory is short. It changes speed and memory, not what is predicted."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,15 +79,23 @@ def logits(
     n = len(pixels) if rows is None else len(rows)
     training = network.training
     network.eval()
-    found = []
+    found: list[NDArray[np.float32]] = []
+    start, batch = 0, BATCH
     try:
         with torch.inference_mode():
-            for start in range(0, n, BATCH):
-                piece = slice(start, start + BATCH)
-                images = np.array(pixels[piece if rows is None else rows[piece]])  # off the memory map
-                if view is not None:
-                    images = view.of(images)
-                found.append(network(torch.from_numpy(images)).float().numpy())
+            while start < n:
+                piece = slice(start, start + batch)
+                try:
+                    images = np.array(pixels[piece if rows is None else rows[piece]])  # off the memory map
+                    if view is not None:
+                        images = view.of(images)
+                    found.append(network(torch.from_numpy(images)).float().numpy())
+                except (MemoryError, RuntimeError) as error:
+                    if batch == 1 or not is_shortage(error):
+                        raise
+                    batch = batch // 2
+                else:
+                    start += batch
     finally:
         network.train(training)
     return np.concatenate(found)
@@ -131,20 +142,28 @@ def save_predictions(
     for path, label, guess, row in zip(
         paths, labels.tolist(), predicted.tolist(), probabilities, strict=True
     ):
-        rows.writerow([path, classes[label], classes[guess], f"{row[guess]:.6f}"])
+        names = (cell(path), cell(classes[label]), cell(classes[guess]))
+        rows.writerow([*names, f"{row[guess]:.6f}"])
     write_bytes(folder / f"{split}.csv", text.getvalue().encode("utf-8", "surrogateescape"))
     write_bytes(folder / f"{split}.safetensors", save({"logits": logits, "labels": labels}))
 
 
-def load_predictions(folder: Path, split: str) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Read a split's logits (N, classes) and labels (N,) that `save_predictions` kept.
+def load_predictions(
+    folder: Path, split: str, *, n: int, classes: int
+) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """Read a split's logits (n, classes) and labels (n,) that `save_predictions` kept.
 
     Raises:
-        RunError: they are missing or damaged.
+        RunError: they are missing, damaged, or of other shapes.
     """
     path = folder / f"{split}.safetensors"
+    expected = {"logits": Claim(torch.float32, (n, classes)), "labels": Claim(torch.int64, (n,))}
     try:
-        stored = load_file(path)
-        return stored["logits"], stored["labels"]
-    except (OSError, SafetensorError, KeyError) as error:
-        raise RunError(f"{path} cannot be read: {error}; evaluate the run again") from error
+        header = tensors.read_header(path)
+        tensors.check_claims(header.claims, expected)
+        stored = tensors.unpack(tensors.read_content(path, header))
+        if n and not 0 <= int(stored["labels"].min()) <= int(stored["labels"].max()) < classes:
+            raise TensorFileError("its labels are of no class")
+    except TensorFileError as error:
+        raise RunError(f"{path} cannot be used: {error}; evaluate the run again") from error
+    return stored["logits"].numpy(), stored["labels"].numpy()

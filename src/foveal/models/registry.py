@@ -12,6 +12,7 @@ from foveal.models import model_s, sprint
 from foveal.models.layers import Rescale
 from foveal.progress import table
 from foveal.recipe import Custom, ModelS, Sprint
+from foveal.tensors import Claim
 
 
 def build(
@@ -39,6 +40,21 @@ def build(
             case _:
                 assert_never(config)
     return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def claims(config: ModelS | Sprint | Custom, *, size: int, channels: int, classes: int) -> dict[str, Claim]:
+    """Say which tensors the network of a recipe has, without any memory for them.
+
+    Raises:
+        ModelError: as `build`.
+    """
+    with torch.device("meta"):
+        return claims_of(build(config, size=size, channels=channels, classes=classes, seed=0))
+
+
+def claims_of(network: nn.Module) -> dict[str, Claim]:
+    """Say which tensors a network has."""
+    return {name: Claim.of(each) for name, each in network.state_dict().items()}
 
 
 def prepare(network: nn.Module, images: Tensor) -> None:

@@ -1,8 +1,10 @@
 """What a run ran on: recorded when it begins, compared when it is resumed."""
 
+import hashlib
 import os
 import platform
 import sys
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -11,13 +13,13 @@ import torch
 
 from foveal import __version__
 from foveal.engine.compiled import kernels
-from foveal.errors import RunError
 
 
 def describe(*, seed: int) -> dict[str, Any]:
     """Return versions, hardware, threads, seed and the command, as JSON values."""
     return {
         "foveal": __version__,
+        "code": _code(),
         "python": platform.python_version(),
         **{package: version(package) for package in ("torch", "numpy", "pillow")},
         "platform": platform.platform(),
@@ -36,21 +38,34 @@ def _kernels() -> str:
     return found.about if found.loaded is not None else f"none: {found.about}"
 
 
-def refuse_differences(run: Path, then: dict[str, Any], now: dict[str, Any]) -> None:
-    """Refuse to go on with a run where the result would not be that of an uninterrupted one.
+COMPARED = {
+    "foveal": "Foveal's version",
+    "code": "Foveal's code",
+    "torch": "torch's version",
+    "numpy": "NumPy's version",
+    "machine": "the machine's type",
+    "instructions": "the processor's instruction set",
+    "threads": "the number of threads",
+    "kernels": "what Foveal's kernels are made of",
+}
+"""What decides on a run's bits, and what to call it."""
 
-    Raises:
-        RunError: naming what differs.
-    """
-    compared = {
-        "foveal": "Foveal's version",
-        "torch": "torch's version",
-        "numpy": "NumPy's version",
-        "machine": "the machine's type",
-        "instructions": "the processor's instruction set",
-        "threads": "the number of threads",
-        "kernels": "what Foveal's kernels are made of",
-    }
-    for key, what in compared.items():
-        if then[key] != now[key]:
-            raise RunError(f"{run} cannot be resumed: {what} was {then[key]} and is {now[key]}")
+
+def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Say in what two environments differ so that the same training would give other bits."""
+    return [
+        f"{what} was {then.get(key)} and is {now[key]}"
+        for key, what in COMPARED.items()
+        if then.get(key) != now[key]
+    ]
+
+
+def _code() -> str:
+    """Digest the code that decides on a run's bits: all that is no verb and no page."""
+    package = Path(__file__).parents[1]
+    digest = hashlib.sha256()
+    for file in sorted([*package.rglob("*.py"), *package.rglob("*.c")]):
+        name = file.relative_to(package).as_posix()
+        if not name.startswith(("cli/", "evaluation/")):
+            digest.update(f"{name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]

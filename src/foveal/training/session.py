@@ -1,17 +1,24 @@
 """Where a run is: everything that changes while it trains, and how that is saved and taken up again."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import nn
 
 from foveal import progress
+from foveal.data.batches import Batch
 from foveal.errors import RunError
-from foveal.recipe import Recipe
-from foveal.run import RunFolder
+from foveal.recipe import Custom, Recipe
+from foveal.run import RunFolder, outside_faults
+from foveal.settings import differences
 from foveal.training import checkpoint, optimizers
-from foveal.training.epoch import Step, TrainingState, balanced_class_weights
+from foveal.training.checkpoint import Checkpoint, DamagedError
+from foveal.training.epoch import Step, TrainingState, balanced_class_weights, run_epoch
 from foveal.training.schedules import Anneal, Best, Course, EarlyStopping, Plateau
+
+FORCING = "to go on all the same, not to the same bits: --force"
+"""What can be done where an exact resume is refused."""
 
 
 @dataclass(kw_only=True)
@@ -45,6 +52,7 @@ class Session:
     """A run in progress."""
 
     folder: RunFolder
+    recipe: Recipe
     state: TrainingState
     course: Course
     anneal: Anneal | None
@@ -72,6 +80,7 @@ class Session:
         plateau, stopping = recipe.plateau, recipe.early_stopping
         return cls(
             folder=folder,
+            recipe=recipe,
             state=TrainingState(
                 network=network,
                 optimizer=optimizers.build(recipe.optimizer, network, l2=recipe.l2),
@@ -84,11 +93,30 @@ class Session:
             early_stopping=EarlyStopping(**asdict(stopping)) if stopping else None,
         )
 
-    def count(self, step: Step) -> None:
-        """Move on by one step."""
-        self.so_far.add(step)
-        self.position += 1
-        self.step += 1
+    def steps(self, batches: Iterable[Batch]) -> Iterator[Step]:
+        """Train on the rest of an epoch's batches, each with its own learning rate, until the course ends.
+
+        Raises:
+            DivergenceError: the loss is not finite; the weights are those from before the step.
+        """
+
+        def rated() -> Iterator[Batch]:
+            for batch in batches:
+                if self.step >= self.course.steps:
+                    return
+                self.state.learning_rate = self.rate()
+                yield batch
+
+        for step in run_epoch(self.state, rated(), done=self.step):
+            self.so_far.add(step)
+            self.position += 1
+            self.step += 1
+            yield step
+
+    @property
+    def ended(self) -> bool:
+        """Whether all steps are done and the last epoch was judged, or early stopping has decided."""
+        return self.stopping or (self.step >= self.course.steps and self.position == 0)
 
     @property
     def progress(self) -> float:
@@ -120,10 +148,30 @@ class Session:
         checkpoint.save_checkpoint(path, self.state.network, self.state.optimizer, self._state_dict())
         checkpoint.prune(self.folder.checkpoints, keep={self.best.step})
 
-    def go_on(self) -> None:
-        """Take up the newest checkpoint that is whole, if there is one, and cut the history back to it."""
+    def go_on(self, *, force: bool = False) -> list[str]:
+        """Take up the newest checkpoint that is whole, if there is one, and cut the history back to it.
+
+        Returned is in what the recipe was changed since.
+
+        Raises:
+            RunError: the recipe is not that of the checkpoint, unless `force` takes that; or a checkpoint is
+                whole and does not fit.
+        """
+        paths = [
+            checkpoint.checkpoint_path(self.folder.checkpoints, step)
+            for step in checkpoint.checkpoint_steps(self.folder.checkpoints)
+        ]
+        recorded = (checkpoint.recorded_recipe(path) for path in reversed(paths))
+        then = next((each for each in recorded if each is not None), self.recipe.to_json())
+        changed = differences(then, self.recipe.to_json())
+        if changed and not force:
+            raise RunError(f"{self.folder.path} cannot be resumed: the setting {changed[0]}; {FORCING}")
+        planned = self.course.steps
         self._take_up()
+        if changed and self.course.steps != planned:
+            self.course.correct(self.step, max(planned, self.step))
         self.folder.event("resumed", epoch=self.epoch, step=self.step)
+        return [f"the setting {each}" for each in changed]
 
     def go_back(self) -> None:
         """Take up the newest checkpoint once more, with half the learning rate."""
@@ -133,24 +181,58 @@ class Session:
         self.folder.event("went back", step=here, to=self.step, epoch=self.epoch)
         self.save()
 
+    def restore_best(self) -> None:
+        """Give the network the weights of the best epoch, and keep that checkpoint and the last one only.
+
+        Which others there are depends on the clock.
+
+        Raises:
+            RunError: their checkpoint is damaged.
+        """
+        try:
+            best = self._read(self.best.step)
+        except RunError as error:
+            again = f"to train the missing part again: foveal resume {self.folder.path}"
+            raise RunError(f"{error}; {again}") from error
+        best.restore(self.state.network)
+        checkpoint.prune(self.folder.checkpoints, keep={self.best.step}, last=1)
+
     def _take_up(self) -> None:
+        """Go to the newest checkpoint that is whole, and whose best epoch's is; without any, to the start.
+
+        Raises:
+            RunError: one is whole and does not fit; or none is, and the start is not known.
+        """
         for step in reversed(checkpoint.checkpoint_steps(self.folder.checkpoints)):
-            path = checkpoint.checkpoint_path(self.folder.checkpoints, step)
             try:
-                state = checkpoint.load_checkpoint(path, self.state.network, self.state.optimizer)
-            except RunError as error:
+                found = self._read(step)
+                if (best := found.state["best"]["step"]) not in (0, step):
+                    self._read(best)
+            except DamagedError as error:
                 progress.warn(f"{error}; going on from the one before")
                 self.folder.event("checkpoint damaged", step=step)
-                path.rename(path.with_suffix(".damaged"))  # it counts no longer, but somebody may want it
-            else:
-                self._load_state_dict(state)
-                break
+                path = checkpoint.checkpoint_path(self.folder.checkpoints, step)
+                with outside_faults(path):
+                    path.rename(path.with_suffix(".damaged"))  # it counts no longer, but may be wanted
+                continue
+            found.restore(self.state.network, self.state.optimizer)
+            self._load_state_dict(found.state)
+            break
+        else:
+            if self.step > 0 or isinstance(self.recipe.model, Custom):
+                raise RunError(f"{self.folder.path} has no whole checkpoint left; train anew")
         self.folder.cut_history(self.epoch - 1)
 
-    def restore_best(self) -> None:
-        """Give the network the weights of the best epoch."""
-        path = checkpoint.checkpoint_path(self.folder.checkpoints, self.best.step)
-        checkpoint.load_checkpoint(path, self.state.network)
+    def _read(self, step: int) -> Checkpoint:
+        path = checkpoint.checkpoint_path(self.folder.checkpoints, step)
+        found = checkpoint.read_checkpoint(path, self.state.network, self.state.optimizer)
+        if found.state.keys() != self._state_dict().keys() or found.state["best"].keys() != {
+            "loss",
+            "epoch",
+            "step",
+        }:
+            raise RunError(f"the checkpoint {path} does not fit: another version of Foveal wrote it")
+        return found
 
     def _state_dict(self) -> dict[str, Any]:
         """Return everything but tensors that going on needs, as JSON values."""
@@ -158,6 +240,7 @@ class Session:
             "epoch": self.epoch,
             "position": self.position,
             "step": self.step,
+            "recipe": self.recipe.to_json(),
             "so_far": asdict(self.so_far),
             "stopping": self.stopping,
             "slowed": self.slowed,

@@ -8,11 +8,28 @@ from dataclasses import dataclass
 from types import FrameType
 
 
+class Stopped(BaseException):
+    """A signal came where it need not wait. Nothing but who asked for it is to catch it."""
+
+
 @dataclass
 class Interruption:
     """The signal that asks to stop, once one has."""
 
     signal_number: int | None = None
+    waits: bool = True
+    """Whether it waits to be looked at."""
+
+    @contextmanager
+    def at_once(self) -> Iterator[None]:
+        """Do not let a signal wait inside the block: it raises `Stopped`, and so does one from before."""
+        self.waits = False
+        try:
+            if self.signal_number is not None:
+                raise Stopped
+            yield
+        finally:
+            self.waits = True
 
 
 @contextmanager
@@ -33,6 +50,8 @@ def noted() -> Iterator[Interruption]:
     def note(number: int, _frame: FrameType | None) -> None:
         interruption.signal_number = number
         restore()
+        if not interruption.waits:
+            raise Stopped
 
     before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
     try:

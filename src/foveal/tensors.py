@@ -1,0 +1,153 @@
+"""Files of tensors (safetensors), read with suspicion: first the header, then what it claims, then all."""
+
+import json
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load
+from torch import Tensor
+
+HEADER_LIMIT = 4_000_000
+"""Bytes. Headers of ours have some ten thousand, and safetensors itself would read a hundred million."""
+_TYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "I16": torch.int16,
+    "I8": torch.int8,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a header says of a tensor."""
+
+    dtype: torch.dtype
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, tensor: Tensor) -> "Claim":
+        """Return what a header must say of a tensor."""
+        return cls(tensor.dtype, tuple(tensor.shape))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Header:
+    """What a file says of itself. Nothing of it is true yet, but that the file's length fits."""
+
+    text: bytes
+    claims: dict[str, Claim]
+    metadata: dict[str, str]
+    size: int
+    """Bytes of numbers behind it."""
+
+
+class TensorFileError(Exception):
+    """A file of tensors is refused; whoever reads it says which file, and what to do."""
+
+
+def read_header(path: Path) -> Header:
+    """Read a file's header, and none of its numbers.
+
+    Raises:
+        TensorFileError: the file cannot be read, or contradicts itself.
+    """
+    try:
+        status = path.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited on forever
+            raise TensorFileError("it is no ordinary file")
+        with path.open("rb") as file:
+            length = int.from_bytes(file.read(8), "little")
+            if not 2 <= length <= min(HEADER_LIMIT, status.st_size - 8):
+                raise TensorFileError(f"its header claims {length:,} bytes")
+            text = file.read(length)
+    except OSError as error:
+        raise TensorFileError(error.strerror or str(error)) from error
+    claims, metadata, size = _parse(text)
+    if status.st_size != 8 + length + size:
+        raise TensorFileError(f"it has {status.st_size:,} bytes in place of {8 + length + size:,}")
+    return Header(text=text, claims=claims, metadata=metadata, size=size)
+
+
+def read_content(path: Path, header: Header) -> bytes:
+    """Read the whole file whose header was accepted.
+
+    Raises:
+        TensorFileError: it cannot be read, or is no longer that file.
+    """
+    begin = len(header.text).to_bytes(8, "little") + header.text
+    try:
+        with path.open("rb") as file:
+            content = file.read(len(begin) + header.size)
+    except OSError as error:
+        raise TensorFileError(error.strerror or str(error)) from error
+    if not content.startswith(begin):
+        raise TensorFileError("it was changed meanwhile")
+    return content
+
+
+def unpack(content: bytes) -> dict[str, Tensor]:
+    """Return a whole file's tensors by name.
+
+    Raises:
+        TensorFileError: safetensors itself refuses it.
+    """
+    try:
+        return load(content)
+    except (SafetensorError, ValueError) as error:
+        raise TensorFileError(str(error)) from error
+
+
+def check_claims(claims: Mapping[str, Claim], expected: Mapping[str, Claim]) -> None:
+    """Compare what a header claims with what must be there.
+
+    Raises:
+        TensorFileError: naming the first tensor that differs.
+    """
+    for name in sorted(claims.keys() | expected.keys()):
+        if name not in expected:
+            raise TensorFileError(f"its {name[:80]!r} belongs to no tensor of the network")
+        if name not in claims:
+            raise TensorFileError(f"it lacks {name}")
+        if claims[name] != expected[name]:
+            there, here = claims[name], expected[name]
+            raise TensorFileError(
+                f"its {name} is {there.dtype} {there.shape}, the network's {here.dtype} {here.shape}"
+            )
+
+
+def _parse(header: bytes) -> tuple[dict[str, Claim], dict[str, str], int]:
+    """Return what a header claims, its metadata, and the bytes that follow it."""
+    try:
+        parsed = json.loads(header)
+        metadata = parsed.pop("__metadata__", {})
+        if not all(isinstance(text, str) for text in metadata.values()):
+            raise TensorFileError("its metadata are no text")
+        size = 0
+        claims = {}
+        for name, entry in parsed.items():
+            claims[name], end = _claim(entry)
+            size = max(size, end)
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
+        raise TensorFileError("its header is damaged") from error
+    return claims, metadata, size
+
+
+def _claim(entry: Any) -> tuple[Claim, int]:  # noqa: ANN401 - JSON
+    """Return a header's entry and where its numbers end; they must be as many as its shape says."""
+    dtype, shape, (start, end) = _TYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"]
+    whole = all(type(each) is int and 0 <= each < 1 << 40 for each in (*shape, start, end))
+    if not whole or len(shape) > 8 or end - start != prod(shape) * dtype.itemsize:
+        raise TensorFileError("its header contradicts itself")
+    return Claim(dtype, shape), end

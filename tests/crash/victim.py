@@ -1,0 +1,76 @@
+"""A process that has imported everything and forks a child for each life: so a death costs little.
+
+It reads JSON lines on standard input and answers each on standard output. A child trains or resumes a run,
+on one thread, saving after every step, and may be killed: at an operation on its files, or after a time.
+"""
+
+import contextlib
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from disk import Disk, die
+
+from foveal import errors, fit, loop, planning  # noqa: F401 - imported once, for all children
+
+
+def main() -> None:
+    """Serve."""
+    torch.set_num_threads(1)
+    loop.SAVING = float("inf")  # save as often as asked, whatever it costs
+    for line in sys.stdin:
+        asked = json.loads(line)
+        children = [fork(asked) for _ in range(asked.get("children", 1))]
+        if (seconds := asked.get("after")) is not None:
+            time.sleep(seconds)
+            for child in children:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(child, 9)
+        codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+        sys.stdout.write(json.dumps(codes) + "\n")
+        sys.stdout.flush()
+
+
+def fork(asked: dict[str, Any]) -> int:
+    """Start a child."""
+    child = os.fork()
+    if child:
+        return child
+    sys.stderr = Path(asked["log"]).open("a")  # noqa: SIM115 - until the child's end
+    code = 99
+    try:
+        code = live(asked)
+    except BaseException as error:
+        sys.stderr.write(f"{type(error).__name__}: {error}\n")
+        code = error.exit_code if isinstance(error, errors.FovealError) else 98
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def live(asked: dict[str, Any]) -> int:
+    """Train or resume, and record how many operations on files that took."""
+    run = Path(asked["run"])
+    disk = Disk(run.parent, at=asked.get("at", 0), act=die, after=asked.get("late", False))
+    with disk.installed():
+        if run.exists():
+            fit.resume(run, save_every=1e-9)
+        else:
+            fit.train(
+                asked["data"],
+                recipe="model-s-02",
+                settings=asked["settings"],
+                out=run,
+                cache=asked["cache"],
+                save_every=1e-9,
+            )
+    Path(asked["log"]).with_suffix(".operations").write_text(json.dumps(disk.done))
+    return 0
+
+
+if __name__ == "__main__":
+    main()
