@@ -13,6 +13,7 @@ from foveal.data.dataset import Dataset, open_dataset
 from foveal.data.scan import scan
 from foveal.errors import RecipeError
 from foveal.planning import look as looking
+from foveal.planning import need
 from foveal.planning import plan as planning
 from foveal.planning.ladder import LADDER, on_rung
 from foveal.planning.look import Look, look
@@ -189,3 +190,21 @@ def test_the_machine_is_measured_for_real(noise: Path, cache: Path) -> None:
     cost = measure(replace(recipe, batch_size=50), dataset, seed=0)
     assert 0 < cost.image < cost.full < 5
     assert cost.low == cost.full  # 16 pixels are not halved
+
+
+def test_memory_limits_width_and_batch(
+    noise: Path, cache: Path, costs: list[tuple[int, ...]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plenty = planned(noise, cache, 1000)
+    monkeypatch.setattr(need, "available", lambda: 30_000_000)
+    little = planned(noise, cache, 1000)
+    assert max(_widths(little)) < max(_widths(plenty))
+    assert little.recipe.batch_size <= plenty.recipe.batch_size
+    assert "more memory would pay for a wider network" in little.more or little.recipe.steps == little.most
+    monkeypatch.setattr(need, "available", lambda: 0)
+    assert planned(noise, cache, 1000).recipe.batch_size == 16  # what is left is refused when training begins
+
+
+def _widths(found: Plan) -> tuple[int, ...]:
+    assert isinstance(found.recipe.model, Sprint)
+    return found.recipe.model.widths

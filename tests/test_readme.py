@@ -39,9 +39,10 @@ def test_every_command_parses() -> None:
 def test_the_walk_through_the_digits(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     elsewhere = {"cifar10", "model-s-02", "--seconds", "--minutes"}  # they take long
     walk = [command[1:] for command in commands() if not elsewhere & set(command)]
-    assert [words[0] for words in walk] == ["data", "train", "evaluate", "report", "predict"]
+    verbs = ["data", "train", "evaluate", "report", "predict", "train", "compare", "repeat"]
+    assert [words[0] for words in walk] == verbs
     for words in walk:
-        if words[0] == "train":
+        if words[0] in ("train", "repeat"):
             words += ["--set", "epochs=2"]
         assert main(words) == 0, words
     assert (here / "runs" / "first" / "report.html").is_file()

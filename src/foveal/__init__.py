@@ -16,15 +16,19 @@ __version__ = "0.1.0"
 
 if TYPE_CHECKING:
     from foveal.deployment.bundle import predict
+    from foveal.experiments.comparison import compare
+    from foveal.experiments.repeat import repeat
     from foveal.fit import resume, train
     from foveal.results import Run, evaluate, report
 
-__all__ = ["Run", "__version__", "evaluate", "predict", "report", "resume", "train"]
+__all__ = ["Run", "__version__", "compare", "evaluate", "predict", "repeat", "report", "resume", "train"]
 
 _HOMES = {
     "Run": "foveal.results",
+    "compare": "foveal.experiments.comparison",
     "evaluate": "foveal.results",
     "predict": "foveal.deployment.bundle",
+    "repeat": "foveal.experiments.repeat",
     "report": "foveal.results",
     "resume": "foveal.fit",
     "train": "foveal.fit",

@@ -332,3 +332,17 @@ def test_what_is_no_file_is_not_waited_for(
     ):
         exchange(run / name)
         refused(words, capsys)
+
+
+def test_a_run_names_no_place_to_write(
+    finished: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Decoded images are taken from the cache that a run names, if they are there; nothing is put there."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
+    run = Path(shutil.copytree(finished, tmp_path / "run"))
+    environment = json.loads((run / "environment.json").read_text())
+    (run / "environment.json").write_text(json.dumps({**environment, "cache": str(tmp_path / "elsewhere")}))
+    assert main(["evaluate", str(run)]) == 0
+    assert not (tmp_path / "elsewhere").exists()
+    assert list((tmp_path / "home" / "foveal" / "packs").iterdir())
+    capsys.readouterr()

@@ -716,3 +716,44 @@ def test_an_unknown_background_is_refused(background: str) -> None:
 def test_encode_png_loses_nothing(values: Pixels) -> None:
     with Image.open(io.BytesIO(encode_png(values))) as image:
         assert np.array_equal(np.asarray(image), values)
+
+
+@pytest.mark.parametrize("mode", ["RGBA", "LA", "P", "I;16", "F", "L"])
+@pytest.mark.parametrize("rows", [1, 3, 16])
+def test_a_large_picture_band_by_band_is_the_same(
+    monkeypatch: pytest.MonkeyPatch, mode: str, rows: int
+) -> None:
+    values = noise(16, 16, 4)
+    match mode:
+        case "RGBA":
+            image = Image.fromarray(values)
+        case "LA":
+            image = Image.fromarray(values[..., :2].copy())
+        case "P":
+            image = Image.fromarray(values[..., 0].copy()).convert("P")
+            image.info["transparency"] = bytes(range(256))
+        case "I;16":
+            image = Image.fromarray(values[..., 0].astype(np.uint16) * 256)
+            image.info["transparency"] = int(values[3, 3, 0]) * 256
+        case "F":
+            image = Image.fromarray(values[..., 0].astype(np.float32))
+        case _:
+            image = Image.fromarray(values[..., 0].copy())
+            image.info["transparency"] = int(values[3, 3, 0])
+    file = io.BytesIO()
+    kind = "TIFF" if mode == "F" else "PNG"
+    image.save(
+        file, format=kind, **({} if kind == "TIFF" else {"transparency": image.info.get("transparency")})
+    )
+    whole = outcome(file.getvalue(), decoding(16, background="red", deep_range=(100.0, 40000.0)))
+    told = outcome(file.getvalue(), decoding(16))
+    monkeypatch.setattr(module, "BAND", 16 * rows)
+    assert outcome(file.getvalue(), decoding(16, background="red", deep_range=(100.0, 40000.0))) == whole
+    assert outcome(file.getvalue(), decoding(16)) == told
+    if mode in ("I;16", "F"):
+        with pytest.raises(DeepImageError) as caught:
+            decode(file.getvalue(), decoding(16))
+        monkeypatch.undo()
+        with pytest.raises(DeepImageError) as expected:
+            decode(file.getvalue(), decoding(16))
+        assert (caught.value.low, caught.value.high) == (expected.value.low, expected.value.high)

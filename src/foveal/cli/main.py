@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from foveal import __version__
-from foveal.cli import data, training, using
+from foveal.cli import data, experiments, judging, training, using
 from foveal.errors import FovealError, missing_extra
 from foveal.memory import is_shortage
 from foveal.progress import printable
@@ -24,6 +24,7 @@ Folders of labelled small images in; a measured classifier, its report and its m
   foveal demo                                the whole way, on digits that come along
   foveal data get cifar10 cifar10            a named data set as class folders
   foveal train cifar10 --evaluate            train, test, report
+  foveal compare runs/… runs/…               which is better, if the images can tell
   foveal predict runs/… image.png            use the model
 """
 
@@ -42,7 +43,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"foveal {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
-    for group in (training, data, using):
+    for group in (training, judging, experiments, data, using):
         group.add_verbs(verbs)
     return parser
 

@@ -1,4 +1,4 @@
-"""`foveal train`, `resume`, `evaluate`, `report`, `recipes` and `demo`."""
+"""`foveal train`, `resume`, `recipes` and `demo`."""
 
 import argparse
 import ctypes
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from foveal import progress, recipes
+from foveal.cli.output import add_json, say
 from foveal.engine.compiled import kernels
 from foveal.errors import Interrupted, RecipeError
 from foveal.recipe import Fit, Recipe
@@ -34,8 +35,6 @@ def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this
     _add_demo(verbs)
     _add_train(verbs)
     _add_resume(verbs)
-    _add_evaluate(verbs)
-    _add_report(verbs)
     _add_recipes(verbs)
 
 
@@ -48,7 +47,7 @@ def _add_demo(verbs: Any) -> None:  # noqa: ANN401
     demo.add_argument(
         "folder", metavar="DIR", type=Path, nargs="?", default=Path("demo"), help="default: demo"
     )
-    _add_json(demo)
+    add_json(demo)
     demo.set_defaults(call=_demo)
 
 
@@ -89,7 +88,7 @@ def _add_train(verbs: Any) -> None:  # noqa: ANN401
     train.add_argument("--out", metavar="RUN", type=Path, help="default: runs/DATE-TIME-RECIPE")
     train.add_argument("--cache", metavar="DIR", type=Path, help="where decoded images are kept")
     _add_save_every(train)
-    _add_json(train)
+    add_json(train)
     train.set_defaults(call=_train)
 
 
@@ -104,29 +103,8 @@ def _add_resume(verbs: Any) -> None:  # noqa: ANN401
     )
     resume.add_argument("--cache", metavar="DIR", type=Path, help="default: the one it was begun with")
     _add_save_every(resume)
-    _add_json(resume)
+    add_json(resume)
     resume.set_defaults(call=_resume)
-
-
-def _add_evaluate(verbs: Any) -> None:  # noqa: ANN401
-    evaluate = verbs.add_parser("evaluate", help="measure a trained model on a split")
-    evaluate.add_argument("run", metavar="RUN", type=Path)
-    evaluate.add_argument("--split", choices=("test", "validation"), default="test", help="default: test")
-    evaluate.add_argument(
-        "--views",
-        action="store_true",
-        help="also judge with test-time augmentation: 6 views of each image averaged (3 if training did not "
-        "mirror), in 6 times the time; no property of the saved model",
-    )
-    _add_json(evaluate)
-    evaluate.set_defaults(call=_evaluate)
-
-
-def _add_report(verbs: Any) -> None:  # noqa: ANN401
-    report = verbs.add_parser("report", help="write the report of what a run has measured so far")
-    report.add_argument("run", metavar="RUN", type=Path)
-    _add_json(report)
-    report.set_defaults(call=_report)
 
 
 def _add_recipes(verbs: Any) -> None:  # noqa: ANN401
@@ -145,14 +123,6 @@ def _add_save_every(verb: argparse.ArgumentParser) -> None:
         default=60.0,
         help="seconds between checkpoints within an epoch; default: 60; one follows each epoch",
     )
-
-
-def _add_json(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
-
-
-def _say(text: str) -> None:
-    print(text)  # noqa: T201 - the result, on standard output
 
 
 def _keep_freed_memory() -> None:
@@ -182,7 +152,7 @@ def process_age() -> float:
         return time.monotonic() - IMPORTED
 
 
-def _begin() -> None:
+def begin() -> None:
     """Prepare the command's process for training, before torch is imported."""
     _keep_freed_memory()
     if "OMP_WAIT_POLICY" not in os.environ:
@@ -192,7 +162,7 @@ def _begin() -> None:
 
 
 def _demo(asked: argparse.Namespace) -> int:
-    _begin()
+    begin()
     from foveal.data import sources
     from foveal.fit import train
 
@@ -214,7 +184,7 @@ def _free_name(path: Path) -> Path:
 
 
 def _train(asked: argparse.Namespace) -> int:
-    _begin()
+    begin()
     from foveal.fit import train
 
     flags = {
@@ -246,7 +216,7 @@ def _train(asked: argparse.Namespace) -> int:
 
 
 def _resume(asked: argparse.Namespace) -> int:
-    _begin()
+    begin()
     from foveal.fit import resume
 
     folder = RunFolder(asked.run)
@@ -271,7 +241,7 @@ def _interrupted(interrupted: Interrupted, *, as_json: bool) -> int:
     from foveal.results import Run
 
     if as_json:
-        _say(json.dumps(Run(interrupted.run).summary()))
+        say(json.dumps(Run(interrupted.run).summary()))
     raise interrupted
 
 
@@ -281,57 +251,36 @@ def _finish(run: "Run", *, evaluate: bool, as_json: bool) -> int:
         evaluation = run.evaluate("test") if run.has_test else run.evaluation("validation")
         report = run.report()
         if as_json:
-            _say(json.dumps(run.summary()))
+            say(json.dumps(run.summary()))
         else:
             judged = "" if evaluation is None else f"{evaluation}\n\n"
-            _say(f"{judged}report: {report}")
+            say(f"{judged}report: {report}")
             progress.line(f"use the model: foveal predict {run.path} IMAGE …")
     elif as_json:
-        _say(json.dumps(run.summary()))
+        say(json.dumps(run.summary()))
     else:
-        _say(str(run.path))
+        say(str(run.path))
         progress.line(f"next: foveal evaluate {run.path}  or  foveal predict {run.path} IMAGE …")
     return 1 if run.folder.dataset["left_out"] else 0
-
-
-def _evaluate(asked: argparse.Namespace) -> int:
-    from foveal.results import Run
-
-    run = Run(asked.run)
-    evaluation = run.evaluate(asked.split, views=asked.views)
-    if asked.json:
-        _say(json.dumps({"run": str(run.path), **evaluation.to_json()}))
-    else:
-        _say(str(evaluation))
-        progress.line(f"next: foveal report {run.path}")
-    return 0
-
-
-def _report(asked: argparse.Namespace) -> int:
-    from foveal.results import Run
-
-    page = str(Run(asked.run).report())
-    _say(json.dumps({"run": str(asked.run), "report": page}) if asked.json else page)
-    return 0
 
 
 def _recipes(asked: argparse.Namespace) -> int:
     if asked.classes < 2:
         raise RecipeError(f"--classes is {asked.classes}; a classifier needs two or more")
     if asked.name is None and asked.json:
-        _say(json.dumps({name: make().to_json() for name, make in recipes.RECIPES.items()}))
+        say(json.dumps({name: make().to_json() for name, make in recipes.RECIPES.items()}))
         return 0
     if asked.name is None:
         rows = [
             [name, (make.__doc__ or "").removeprefix("Return ").partition("\n")[0]]
             for name, make in recipes.RECIPES.items()
         ]
-        _say(progress.table(["recipe", "what it is"], rows))
+        say(progress.table(["recipe", "what it is"], rows))
         return 0
     recipe = recipes.load(asked.name)
     if asked.json:
         json.dump(recipe.to_json(), sys.stdout, indent=2)
-        _say("")
+        say("")
         return 0
     from foveal.models import registry
 
@@ -339,11 +288,11 @@ def _recipes(asked: argparse.Namespace) -> int:
     shape = {"size": recipe.image.size, "channels": channels}
     network = registry.build(recipe.model, **shape, classes=asked.classes, seed=0)
     side = recipe.image.size
-    _say(f"{recipe.name}: images {side} × {side} × {channels}, {asked.classes} classes\n")
-    _say(registry.show_table(network, **shape))
-    _say("\nsettings (--set KEY=VALUE):")
+    say(f"{recipe.name}: images {side} × {side} × {channels}, {asked.classes} classes\n")
+    say(registry.show_table(network, **shape))
+    say("\nsettings (--set KEY=VALUE):")
     for path, value in _settings_of(recipe):
-        _say(f"  {path} = {value}")
+        say(f"  {path} = {value}")
     return 0
 
 

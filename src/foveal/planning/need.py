@@ -9,6 +9,7 @@ from foveal.data.dataset import Dataset
 from foveal.errors import OutsideError
 from foveal.evaluation.predict import BATCH
 from foveal.memory import available
+from foveal.models import registry
 from foveal.recipe import Custom, Recipe
 from foveal.training.epoch import training_loss
 
@@ -39,6 +40,17 @@ def refuse_shortage(network: nn.Module, recipe: Recipe, dataset: Dataset) -> Non
         f"training will need about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; "
         f"{advice}, or end other programs"
     )
+
+
+def enough_memory(recipe: Recipe, dataset: Dataset) -> bool:
+    """Say whether there is memory enough to train a recipe's network; so where the system does not tell."""
+    free = available()
+    if free is None:
+        return True
+    decoding = dataset.pack.decoding
+    shape = {"size": decoding.size, "channels": decoding.channels, "classes": len(dataset.classes)}
+    fixed, image = needed(registry.build(recipe.model, **shape, seed=0), dataset)
+    return fixed + image * recipe.batch_size <= free
 
 
 def needed(network: nn.Module, dataset: Dataset) -> tuple[int, int]:

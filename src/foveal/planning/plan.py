@@ -15,6 +15,7 @@ from foveal.errors import RecipeError
 from foveal.planning.ladder import LADDER, on_rung, widths
 from foveal.planning.look import look
 from foveal.planning.measure import Cost, measure
+from foveal.planning.need import enough_memory
 from foveal.recipe import Recipe
 from foveal.training.budget import Pace
 
@@ -191,6 +192,9 @@ def _climb(
     n = len(dataset.rows("train"))
     first, *others = LADDER if "model.widths" not in changed else LADDER[:1]
     recipe = _batched(on_rung(base, first, changed), n, changed)
+    if "batch_size" not in changed:
+        while recipe.batch_size > SMALLEST_BATCH and not enough_memory(recipe, dataset):
+            recipe = replace(recipe, batch_size=max(SMALLEST_BATCH, recipe.batch_size // 2))
     cost = measure(recipe, dataset, seed=seed)
 
     def lacking(recipe: Recipe, cost: Cost, needed: float) -> float:
@@ -202,6 +206,8 @@ def _climb(
         # Where there is no time to show so many to the network at hand, a wider one need not be measured.
         if (seconds := lacking(recipe, cost, needed)) > 0:
             return recipe, cost, f"at least {_more(seconds)} would pay for a wider network, {widths(wider)}"
+        if not enough_memory(wider, dataset):
+            return recipe, cost, f"more memory would pay for a wider network, {widths(wider)}"
         wider_cost = measure(wider, dataset, seed=seed)
         if (seconds := lacking(wider, wider_cost, needed)) > 0:
             return recipe, cost, f"about {_more(seconds)} would pay for a wider network, {widths(wider)}"

@@ -1,0 +1,152 @@
+"""One recipe with several seeds."""
+
+import json
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import foveal
+from foveal.cli.main import main
+from foveal.errors import Interrupted, RecipeError, RunError
+from foveal.experiments import repeat as repeating
+from foveal.experiments.repeat import load
+
+
+@pytest.fixture(scope="module")
+def group(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    out = tmp_path_factory.mktemp("group") / "three"
+    foveal.repeat(few_digits, runs=3, recipe="model-s-02", settings=small, out=out, cache=cache)
+    return out
+
+
+def weights(run: Path) -> bytes:
+    return (run / "model" / "model.safetensors").read_bytes()
+
+
+def test_runs_of_several_seeds(
+    group: Path, few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    found = load(group)
+    assert [run.path.name for run in found.runs] == ["seed-0", "seed-1", "seed-2"]
+    accuracies = [run.evaluation("test").accuracy for run in found.runs]
+    assert list(found.accuracies) == accuracies
+    assert found.accuracy.mean == pytest.approx(np.mean(accuracies))
+    assert found.sources is not None
+    alone = foveal.train(
+        few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache, seed=2
+    )
+    assert weights(alone.path) == weights(group / "seed-2")
+    told = str(found)
+    assert "3 seeds, 30 test images: mean accuracy" in told
+    assert "with another seed" in told
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["accuracy"]["n"] == 3
+
+
+def test_it_goes_on_where_it_stopped(
+    group: Path,
+    few_digits: Path,
+    cache: Path,
+    small: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C in the middle of the second run; then the same call again, and once more with a run more."""
+    out = tmp_path / "three"
+    again = {"recipe": "model-s-02", "settings": small, "out": out, "cache": cache}
+    real = repeating.train
+
+    def pressed(*arguments: object, seed: int, **options: object) -> object:
+        if seed == 1:
+            options["augment"] = None
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(*arguments, seed=seed, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(repeating, "train", pressed)
+        with pytest.raises((Interrupted, KeyboardInterrupt)):
+            foveal.repeat(few_digits, runs=2, **again)
+    with pytest.raises(RunError):
+        load(out)
+    foveal.repeat(few_digits, runs=2, **again)
+    found = foveal.repeat(few_digits, runs=3, **again)
+    assert [weights(run.path) for run in found.runs] == [weights(group / f"seed-{seed}") for seed in range(3)]
+    assert len(foveal.repeat(few_digits, runs=1, **again).runs) == 1  # what is there beside stays
+
+
+def test_the_command(
+    group: Path,
+    few_digits: Path,
+    cache: Path,
+    small: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    out = Path(shutil.copytree(group, tmp_path / "copy"))
+    words = ["repeat", str(few_digits), "--runs", "3", "--recipe", "model-s-02", "--out", str(out)]
+    words += ["--cache", str(cache), *(word for each in small for word in ("--set", each))]
+    assert main([*words, "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["group"] == str(out)
+    assert len(told["runs"]) == 3
+
+
+def test_other_runs_in_the_folder_are_refused(
+    group: Path, few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    same = {"recipe": "model-s-02", "settings": small, "cache": cache}
+    with pytest.raises(RunError, match="holds runs with recipe"):
+        foveal.repeat(few_digits, out=group, **{**same, "recipe": "digits"})
+    with pytest.raises(RunError, match="no group of runs"):
+        foveal.repeat(few_digits, out=tmp_path, **same)
+    with pytest.raises(RecipeError, match="one is the least"):
+        foveal.repeat(few_digits, runs=0, out=tmp_path / "x", **same)
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "group.json").write_text('{"schema": 1}')
+    with pytest.raises(RunError, match="no group of runs"):
+        load(tmp_path / "broken")
+
+
+def test_where_each_seed_divides_anew_nothing_is_split(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    flat = Path(shutil.copytree(few_digits / "train", tmp_path / "data"))
+    found = foveal.repeat(
+        flat, runs=2, recipe="model-s-02", settings=small, out=tmp_path / "two", cache=cache
+    )
+    assert found.sources is None
+    assert "divides the images anew" in str(found)
+
+
+def test_recipes_are_compared_by_their_groups(
+    group: Path,
+    few_digits: Path,
+    cache: Path,
+    small: tuple[str, ...],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    worse = [*small, "epochs=1", "learning_rate=0.00001"]
+    how = {"recipe": "model-s-02", "settings": worse, "cache": cache}
+    other = foveal.repeat(few_digits, runs=3, out=tmp_path / "worse", **how)
+    found = foveal.compare(group, other)
+    (pair,) = found.pairs
+    assert pair.difference == pytest.approx(other.accuracy.mean - load(group).accuracy.mean)
+    assert pair.difference < 0
+    assert [each["runs"] for each in found.groups] == [3, 3]
+    same = foveal.compare(group, load(group)).pairs[0]
+    assert (same.difference, same.verdict) == (0.0, "cannot be told apart")
+    assert main(["compare", str(group), str(other.path), "--json"]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["kind"] == "recipes"
+    assert main(["compare", str(group), str(other.path)]) == 0
+    assert "The recipe" in capsys.readouterr().out
+    with pytest.raises(RunError, match="cannot be compared with each other"):
+        foveal.compare(group, group / "seed-0")
+    with pytest.raises(RunError, match="two groups"):
+        foveal.compare(group)
