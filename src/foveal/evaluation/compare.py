@@ -281,6 +281,8 @@ class RecipePair:
         )
         if self.verdict != "cannot be told apart":
             return f"The recipe of {second} is {self.verdict} than that of {first} ({gap})."
+        if self.difference == 0:
+            return f"The recipes of {second} and {first} cannot be told apart: their means are equal."
         needed = (
             "no number of runs would do on these images alone"
             if self.runs_needed is None
@@ -311,9 +313,9 @@ class RecipeComparison:
             [
                 printable(each["name"], 60),
                 str(each["runs"]),
-                f"{each['mean']:.2%}",
+                f"{100 * each['mean']:.2f} %",
                 f"{100 * each['deviation']:.2f}",
-                " to ".join(f"{bound:.2%}" for bound in each["interval"]),
+                " to ".join(f"{100 * bound:.2f} %" for bound in each["interval"]),
             ]
             for each in self.groups
         ]

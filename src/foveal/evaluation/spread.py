@@ -35,7 +35,7 @@ class Sources:
 
 
 def spread(figures: Sequence[float], *, confidence: float = 0.95) -> Spread:
-    """Summarise a figure of several runs that differ in nothing but their seeds.
+    """Summarise a share, such as the accuracy, of several runs that differ in nothing but their seeds.
 
     Raises:
         ValueError: there is no run.
@@ -52,7 +52,7 @@ def spread(figures: Sequence[float], *, confidence: float = 0.95) -> Spread:
         n=n,
         mean=middle,
         deviation=deviation,
-        interval=(middle - half, middle + half),
+        interval=(max(0.0, middle - half), min(1.0, middle + half)),
         lowest=low,
         highest=high,
     )

@@ -84,13 +84,14 @@ class Group:
 
     def _sentence(self) -> str:
         found = self.accuracy
-        n, mean = f"{self.images:,} {self.split} images", f"{found.mean:.2%}"
+        n, mean = f"{self.images:,} {self.split} images", f"{100 * found.mean:.2f} %"
         if found.deviation is None or found.interval is None:
             return f"One run: {mean} of {n}. More runs would say how much of that is chance."
         low, high = found.interval
         said = (
             f"{found.n} seeds, {n}: mean accuracy {mean}, standard deviation {100 * found.deviation:.2f} "
-            f"points, 95 % interval for the mean over seeds {low:.2%} to {high:.2%} (Student's t)."
+            f"points, 95 % interval for the mean over seeds {100 * low:.2f} % to {100 * high:.2f} % "
+            f"(Student's t)."
         )
         if self.sources is None:
             return f"{said} Each seed divides the images anew, so chance in the test images is part of that."
