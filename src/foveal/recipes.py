@@ -95,7 +95,8 @@ def sprint() -> Recipe:
 def sharp_93() -> Recipe:
     """Return 93 % on CIFAR-10's test images, six views averaged: `sprint`'s family, wider, nine epochs.
 
-    `python benchmarks/sharp.py cifar10 --recipe sharp-93` measures it.
+    `python benchmarks/sharp.py cifar10 --recipe sharp-93`: 93.64 % with views, 92.84 % without (two seeds),
+    in 0.38 of the notebook's time.
     """
     return _sharp("sharp-93", epochs=9)
 
@@ -103,7 +104,8 @@ def sharp_93() -> Recipe:
 def sharp_94() -> Recipe:
     """Return 94 % on CIFAR-10's test images, six views averaged: the same for fifteen epochs.
 
-    `python benchmarks/sharp.py cifar10 --recipe sharp-94`.
+    `python benchmarks/sharp.py cifar10 --recipe sharp-94`: 94.18 % with views, 93.27 % without (two seeds),
+    in 0.65 of the notebook's time.
     """
     return _sharp("sharp-94", epochs=15)
 

@@ -27,7 +27,6 @@ LADDER = (
     Rung(widths=(64, 128, 128), images=100_000, batch_size=500),
     Rung(widths=(64, 192, 192), images=250_000, batch_size=500),
     Rung(widths=(64, 256, 256), images=350_000, batch_size=500),
-    Rung(widths=(128, 384, 384), images=450_000, batch_size=500),
 )
 
 
