@@ -15,6 +15,7 @@ from foveal.data.batches import epoch_order, steps_per_epoch, training_batches, 
 from foveal.data.dataset import Dataset
 from foveal.deployment.bundle import Bundle
 from foveal.errors import DivergenceError, Interrupted
+from foveal.evaluation.confidence import fit_temperature
 from foveal.evaluation.metrics import cross_entropy
 from foveal.evaluation.predict import logits
 from foveal.results import Run, model_card
@@ -130,8 +131,15 @@ def train_to_the_end(
                 _stop(session, interruption)
 
     session.restore_best()
+    validation = dataset.splits.validation
+    if best_logits is None and len(validation):
+        best_logits = logits(state.network, dataset.pack.pixels, validation)
     bundle = Bundle(
-        network=state.network.eval(), classes=dataset.classes, decoding=dataset.pack.decoding, recipe=recipe
+        network=state.network.eval(),
+        classes=dataset.classes,
+        decoding=dataset.pack.decoding,
+        recipe=recipe,
+        temperature=None if best_logits is None else fit_temperature(best_logits, dataset.labels[validation]),
     )
     bundle.save(folder.model, about=model_card(bundle, folder))
     folder.event(
@@ -146,7 +154,7 @@ def train_to_the_end(
         if event["event"] == "plan":
             progress.line(str(event["more"]))
     run = Run(folder.path, dataset=dataset, bundle=bundle)
-    if len(dataset.splits.validation):
+    if len(validation):
         run.evaluate("validation", found=best_logits)
     return run
 

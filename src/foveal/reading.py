@@ -1,10 +1,13 @@
-"""JSON or TOML values -> frozen dataclasses, strictly: nothing unknown, nothing converted in silence."""
+"""JSON or TOML values -> frozen dataclasses, strictly: nothing unknown, nothing converted in silence.
+
+And back: `plain`.
+"""
 
 import difflib
 import math
 import types
 from collections.abc import Iterable
-from dataclasses import is_dataclass
+from dataclasses import fields, is_dataclass
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from foveal.errors import RecipeError
@@ -63,6 +66,17 @@ def _read_dataclass(value: object, expected: Any, where: str) -> object:  # noqa
         return expected(**given)
     except TypeError as error:  # a required key is missing; dataclasses say which
         raise RecipeError(f"{where}: {str(error).partition(') ')[2] or error}") from error
+
+
+def plain(value: object) -> object:
+    """Return a dataclass, with all that it holds, as plain JSON values: the inverse of `read`."""
+    if is_dataclass(value) and not isinstance(value, type):
+        return {each.name: plain(getattr(value, each.name)) for each in fields(value)}
+    if isinstance(value, tuple):
+        if value and type(value[0]) in (int, float, str):
+            return list(value)  # at once: a confusion matrix may have a million
+        return [plain(each) for each in value]
+    return value
 
 
 def require(value: object, shape: Any, where: str) -> None:  # noqa: ANN401 - nested types

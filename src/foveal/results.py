@@ -18,6 +18,7 @@ from foveal.deployment.bundle import Bundle, Predictions
 from foveal.errors import RunError
 from foveal.evaluation import metrics
 from foveal.evaluation import report as reports
+from foveal.evaluation.confidence import Tuned, tune
 from foveal.evaluation.history import validation_loss
 from foveal.evaluation.metrics import Evaluation, softmax
 from foveal.evaluation.predict import (
@@ -28,7 +29,7 @@ from foveal.evaluation.predict import (
     views_to_average,
 )
 from foveal.evaluation.report import Report
-from foveal.evaluation.roc import RocCurve, roc_curves
+from foveal.evaluation.roc import ClassCurves, class_curves
 from foveal.models import registry
 from foveal.recipe import Recipe
 from foveal.run import EpochRecord, RunFolder, read_json, write_json
@@ -240,8 +241,10 @@ class Run:
             labels=labels,
             logits=found,
             classes=dataset.classes,
+            temperature=self.bundle.temperature,
         )
-        evaluation = metrics.evaluate(found, labels, dataset.classes, split=split)
+        tuned = self._tuned() if split == "test" else None
+        evaluation = metrics.evaluate(found, labels, dataset.classes, split=split, tuned=tuned)
         if views:
             seen = views_to_average(mirrored=self.recipe.augmentation.flip)
             averaged = averaged_logits(network, dataset.pack.pixels, rows, views=seen, plain=found)
@@ -252,6 +255,19 @@ class Run:
         if split == "test":
             self.folder.event("evaluated", split=split, n=evaluation.n, accuracy=evaluation.accuracy)
         return evaluation
+
+    def _tuned(self) -> Tuned | None:
+        """Choose thresholds and the like by the validation images; None where there are none."""
+        judged, temperature = self.evaluation("validation"), self.bundle.temperature
+        if judged is None or temperature is None:
+            return None
+        return tune(*self._predictions(judged), temperature)
+
+    def _predictions(self, judged: Evaluation) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+        """Read the logits and labels of an evaluation."""
+        return load_predictions(
+            self.folder.predictions, judged.split, n=judged.n, classes=len(judged.classes)
+        )
 
     def evaluation(self, split: Judged) -> Evaluation | None:
         """Return what `evaluate` measured before, or None if it has not."""
@@ -276,12 +292,10 @@ class Run:
         validation = fresh.get("validation") or self.evaluation("validation")
         test = fresh.get("test") or self.evaluation("test")
         judged = test or validation
-        curves: tuple[RocCurve, ...] = ()
+        curves: tuple[ClassCurves, ...] = ()
         if judged is not None and curved:
-            found, labels = load_predictions(
-                self.folder.predictions, judged.split, n=judged.n, classes=len(judged.classes)
-            )
-            curves = roc_curves(softmax(found), labels, [each.name for each in judged.classes])
+            found, labels = self._predictions(judged)
+            curves = class_curves(softmax(found), labels, [each.name for each in judged.classes])
         decoding = self.bundle.decoding
         layers = registry.layer_table(self.model, size=decoding.size, channels=decoding.channels)
         return Report.of_run(self.folder, validation=validation, test=test, curves=curves, layers=layers)

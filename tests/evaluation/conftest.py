@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from foveal.evaluation.metrics import Evaluation, evaluate
-from foveal.evaluation.roc import RocCurve
+from foveal.evaluation.roc import ClassCurves
 from foveal.run import EpochRecord
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
@@ -114,8 +114,13 @@ def cifar(judge: Judge) -> Evaluation:
 
 
 @pytest.fixture
-def curve() -> Callable[[str, float], RocCurve]:
-    def make(name: str, auc: float) -> RocCurve:
-        return RocCurve(name=name, fpr=np.array([0, 1 - auc, 1]), tpr=np.array([0, auc, 1]), auc=auc)
+def curve() -> Callable[[str, float], ClassCurves]:
+    def make(name: str, auc: float) -> ClassCurves:
+        rates = np.array([0, 1 - auc, 1])
+        recall, precision = np.array([0, 0.5, 1]), np.array([auc, auc, auc])
+        return ClassCurves(
+            name=name, fpr=rates, tpr=np.array([0, auc, 1]), area=auc, recall=recall, precision=precision,
+            average_precision=auc,
+        )  # fmt: skip
 
     return make

@@ -149,8 +149,15 @@ def test_json_round_trip_and_contract(cifar: Evaluation) -> None:
         "weighted",
         "classes",
     } <= value.keys()
-    assert value["macro"].keys() == value["weighted"].keys() == {"precision", "recall", "f1"}
-    assert {"name", "n", "precision", "recall", "f1", "roc_auc"} <= value["classes"][0].keys()
+    for of in (value["macro"], value["weighted"], *value["classes"]):
+        for figure in ("precision", "recall", "f1"):
+            low, high = of[f"{figure}_interval"]
+            assert low <= of[figure] <= high
+    assert value["weighted"]["recall"] == pytest.approx(value["accuracy"])
+    for scores in value["classes"]:
+        for figure in ("roc_auc", "average_precision"):
+            low, high = scores[f"{figure}_interval"]
+            assert low < scores[figure] < high
     assert value["accuracy_interval"] == list(wilson(8118, 10_000))
 
 

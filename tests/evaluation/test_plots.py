@@ -13,11 +13,11 @@ from PIL import Image
 from foveal.errors import OutsideError
 from foveal.evaluation import plots
 from foveal.evaluation.metrics import Evaluation
-from foveal.evaluation.roc import RocCurve
+from foveal.evaluation.roc import ClassCurves
 from foveal.run import EpochRecord
 
 Judge = Callable[..., Evaluation]
-Curve = Callable[[str, float], RocCurve]
+Curve = Callable[[str, float], ClassCurves]
 
 HOSTILE = [
     "<script>alert(1)</script>",
@@ -112,7 +112,7 @@ def test_roc_curves_are_named_worst_first(curve: Curve, tmp_path: Path) -> None:
         if text.startswith("0.") and "c" in text
     ]
     assert [text.split() for text in shown] == [
-        [f"{c.auc:.4f}", c.name] for c in sorted(curves, key=lambda c: c.auc)[: plots.NAMED_CURVES]
+        [f"{c.area:.4f}", c.name] for c in sorted(curves, key=lambda c: c.area)[: plots.NAMED_CURVES]
     ]
 
 

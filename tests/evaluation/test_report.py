@@ -15,12 +15,12 @@ from foveal.evaluation import report as reports
 from foveal.evaluation.history import OVERFITTING_RULE, findings_of_history
 from foveal.evaluation.metrics import DEFINITIONS, Evaluation, percent
 from foveal.evaluation.report import Report, evaluation_json, render
-from foveal.evaluation.roc import RocCurve
+from foveal.evaluation.roc import ClassCurves
 from foveal.models.registry import LayerRow
 from foveal.run import EpochRecord, RunFolder
 
 Judge = Callable[..., Evaluation]
-Curve = Callable[[str, float], RocCurve]
+Curve = Callable[[str, float], ClassCurves]
 
 PICTURE = '<svg xmlns="http://www.w3.org/2000/svg"><g id="figure_1"/></svg>'
 PICTURES = {"learning-curves": PICTURE, "confusion-matrix": PICTURE, "roc-curves": PICTURE}

@@ -279,7 +279,13 @@ def test_a_bundle_keeps_what_it_predicts(tmp_path: object) -> None:
     network(pictures(8, 32, 3))  # moving averages that are not those of the beginning
     pixels = pictures(5, 32, 3, seed=4).numpy()
     decoding = Decoding(size=32, channels=3, fit="stretch", background="black")
-    bundle = Bundle(network=network.eval(), classes=("a", "b", "c", "d"), decoding=decoding, recipe=recipe)
+    bundle = Bundle(
+        network=network.eval(),
+        classes=("a", "b", "c", "d"),
+        decoding=decoding,
+        recipe=recipe,
+        temperature=None,
+    )
     bundle.save(tmp_path / "model", about="")
     again = load(tmp_path / "model")
     assert again.recipe == recipe

@@ -18,7 +18,7 @@ from foveal import __version__, progress, tensors
 from foveal.data.decode import Decoding
 from foveal.data.workers import Outcome, decode_files
 from foveal.errors import ModelError, RunError
-from foveal.evaluation.metrics import softmax
+from foveal.evaluation.confidence import TEMPERATURES, probabilities
 from foveal.evaluation.predict import logits
 from foveal.models import registry
 from foveal.reading import read
@@ -27,8 +27,8 @@ from foveal.run import outside_faults, read_json, write_bytes, write_json
 from foveal.tensors import TensorFileError
 
 WEIGHTS = "model.safetensors"
-SCHEMA = 2
-"""Of config.json. The first had no digest of the weights."""
+SCHEMA = 3
+"""Of config.json. The first had no digest of the weights, the second no temperature."""
 CONFIG_LIMIT = 16_000_000
 """Bytes of config.json, most of them names of classes."""
 CHUNK_BYTES = 64_000_000
@@ -92,6 +92,8 @@ class Bundle:
     classes: tuple[str, ...]
     decoding: Decoding
     recipe: Recipe
+    temperature: float | None
+    """Divides the logits before probabilities are made of them; None where no image calibrated it."""
 
     def save(self, folder: Path, *, about: str) -> None:
         """Write `model.safetensors`, `config.json` and `README.md` (`about`, as Markdown) into a folder."""
@@ -110,6 +112,7 @@ class Bundle:
             "classes": list(self.classes),
             "decoding": self.decoding.to_json(),
             "recipe": self.recipe.to_json(),
+            "temperature": self.temperature,
         }
         write_bytes(folder / "README.md", about.encode("utf-8", "surrogateescape"))
         write_json(folder / "config.json", config)  # last: a folder with a config is a whole model
@@ -147,9 +150,9 @@ class Bundle:
             progress.warn(
                 f"{outside} images have pixels outside the range of the model's data set; they were clipped"
             )
-        probabilities = softmax(logits(self.network, pixels))
+        found = probabilities(logits(self.network, pixels), self.temperature)
         for row, name in enumerate(names):
-            yield self._prediction(name, outcomes[row], probabilities[row].tolist())
+            yield self._prediction(name, outcomes[row], found[row].tolist())
 
     def _prediction(self, name: str, outcome: Outcome, probabilities: list[float]) -> Prediction:
         error = outcome.error
@@ -199,6 +202,10 @@ def load(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Bun
         decoding = Decoding.from_json(config["decoding"])
         recipe = Recipe.from_json(config["recipe"])
         digest = read(config["weights"], str, "weights")
+        temperature = read(config["temperature"], float | None, "temperature")
+        assert temperature is None or isinstance(temperature, float)
+        if temperature is not None and not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
+            raise ModelError(f"{file} has the temperature {temperature:g}, which nothing calibrates to")
         if decoding.size != recipe.image.size:
             raise ModelError(f"{file} names two sizes of images, {decoding.size} and {recipe.image.size}")
     except ModelError:
@@ -224,7 +231,13 @@ def load(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Bun
     with torch.no_grad():
         for name, each in network.state_dict().items():
             each.copy_(stored[name])
-    return Bundle(network=network.eval(), classes=classes, decoding=decoding, recipe=recipe)
+    return Bundle(
+        network=network.eval(),
+        classes=classes,
+        decoding=decoding,
+        recipe=recipe,
+        temperature=temperature,
+    )
 
 
 def expand(files: Iterable[str | os.PathLike[str]]) -> Iterator[str]:

@@ -6,17 +6,19 @@ predicted, the recall of one without images) is None, never a silent zero.
 
 import html
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foveal.errors import DataError, ModelError, RecipeError, RunError
-from foveal.evaluation import roc
-from foveal.evaluation.intervals import wilson
+from foveal.evaluation import averages, confidence, roc
+from foveal.evaluation.averages import Averages
+from foveal.evaluation.confidence import Confidence, Tuned
+from foveal.evaluation.intervals import area_interval, f1_interval, precision_area_interval, wilson
 from foveal.progress import printable, table
-from foveal.reading import read
+from foveal.reading import plain, read
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -45,6 +47,9 @@ DEFINITIONS: Final[Mapping[str, str]] = {
     "classes that neither occur nor were predicted are left out.",
     "Weighted": "The mean over classes weighted by each class's number of images, so that each image counts "
     "alike. Weighted recall equals accuracy.",
+    "Average precision": "The area under the curve of precision over recall, one class against the rest: the "
+    "precision at each image of the class, as the threshold on its probability falls, averaged. Where the "
+    "class is rare it is stricter than the ROC AUC; chance gives the share of the class.",
     "ROC AUC": "The area under the curve of true-positive rate over false-positive rate, one class against "
     "the rest, by its predicted probability: the chance that a random image of the class is given a higher "
     "probability for it than a random image of another. 0.5 is chance, 1 is perfect separation.",
@@ -59,20 +64,16 @@ class ClassScores:
     n: int
     """Images of this class."""
     precision: float | None
+    precision_interval: tuple[float, float] | None
+    """At 95 %, like the others; see `intervals` for their methods."""
     recall: float | None
     recall_interval: tuple[float, float] | None
-    """Wilson's, at 95 %."""
     f1: float | None
+    f1_interval: tuple[float, float] | None
     roc_auc: float | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Averages:
-    """Precision, recall and F1 averaged over classes, as fractions."""
-
-    precision: float
-    recall: float
-    f1: float
+    roc_auc_interval: tuple[float, float] | None
+    average_precision: float | None
+    average_precision_interval: tuple[float, float] | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +108,8 @@ class Evaluation:
     """(K, K): `confusion[i][j]` images of class i were predicted as class j."""
     balanced: bool
     """Whether the largest class is at most `BALANCED_RATIO` times the smallest."""
+    confidence: Confidence
+    """How far its probabilities can be believed."""
     views: Views | None = None
     """What test-time augmentation gave, if it was asked for."""
 
@@ -128,14 +131,9 @@ class Evaluation:
 
     def to_json(self) -> dict[str, Any]:
         """Give plain JSON with the keys of the contract's `evaluate --json` and more."""
-        values = asdict(self)
-        values["accuracy_interval"] = list(self.accuracy_interval)
-        if self.views is not None:
-            values["views"]["accuracy_interval"] = list(self.views.accuracy_interval)
-        for scores in values["classes"]:
-            interval = scores["recall_interval"]
-            scores["recall_interval"] = None if interval is None else list(interval)
-        return {**values, "classes": list(values["classes"]), "confusion": [list(r) for r in self.confusion]}
+        values = plain(self)
+        assert isinstance(values, dict)
+        return values
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Evaluation":
@@ -226,10 +224,18 @@ def percent(fraction: float | None, n: int) -> str:
 # ---- from logits to an evaluation
 
 
-def evaluate(logits: ArrayLike, labels: ArrayLike, class_names: Sequence[str], *, split: str) -> Evaluation:
+def evaluate(
+    logits: ArrayLike,
+    labels: ArrayLike,
+    class_names: Sequence[str],
+    *,
+    split: str,
+    tuned: Tuned | None = None,
+) -> Evaluation:
     """Judge logits (N, K) against integer labels (N,).
 
-    The largest logit is the prediction; among equal ones, the first.
+    The largest logit is the prediction; among equal ones, the first. `tuned` is what was chosen on other
+    images for the model's probabilities: see `confidence.tune`.
 
     Raises:
         DataError: the split has no images.
@@ -241,18 +247,15 @@ def evaluate(logits: ArrayLike, labels: ArrayLike, class_names: Sequence[str], *
     n_true, n_predicted, hits = matrix.sum(axis=1), matrix.sum(axis=0), np.diagonal(matrix)
     probabilities = softmax(z)
     classes = tuple(
-        ClassScores(
-            name=name,
-            n=int(n_true[k]),
-            precision=_ratio(hits[k], n_predicted[k]),
-            recall=_ratio(hits[k], n_true[k]),
-            recall_interval=wilson(int(hits[k]), int(n_true[k])) if n_true[k] else None,
-            f1=_ratio(2 * hits[k], n_true[k] + n_predicted[k]),
-            roc_auc=roc.roc_auc(y == k, probabilities[:, k]),
+        _scores(
+            name,
+            hits=int(hits[k]),
+            true=int(n_true[k]),
+            predicted=int(n_predicted[k]),
+            ranked=roc.ranking(y == k, probabilities[:, k]),
         )
         for k, name in enumerate(class_names)
     )
-    seen = (n_true + n_predicted > 0).astype(np.float64)
     correct = int(hits.sum())
     return Evaluation(
         split=split,
@@ -260,11 +263,33 @@ def evaluate(logits: ArrayLike, labels: ArrayLike, class_names: Sequence[str], *
         loss=cross_entropy(z, y),
         accuracy=correct / len(y),
         accuracy_interval=wilson(correct, len(y)),
-        macro=_averages(classes, seen),
-        weighted=_averages(classes, n_true.astype(np.float64)),
+        macro=averages.macro(matrix),
+        weighted=averages.weighted(matrix),
         classes=classes,
         confusion=tuple(tuple(int(count) for count in row) for row in matrix),
         balanced=bool(n_true.max() <= BALANCED_RATIO * n_true.min()),
+        confidence=confidence.judge(z, y, tuned),
+    )
+
+
+def _scores(name: str, *, hits: int, true: int, predicted: int, ranked: roc.Ranking) -> ClassScores:
+    area, average = ranked.area, ranked.average_precision
+    either = true + predicted
+    return ClassScores(
+        name=name,
+        n=true,
+        precision=hits / predicted if predicted else None,
+        precision_interval=wilson(hits, predicted) if predicted else None,
+        recall=hits / true if true else None,
+        recall_interval=wilson(hits, true) if true else None,
+        f1=2 * hits / either if either else None,
+        f1_interval=f1_interval(hits, either - 2 * hits) if either else None,
+        roc_auc=area,
+        roc_auc_interval=None
+        if area is None
+        else area_interval(area, ranked.area_variance, ranked.positives, ranked.negatives),
+        average_precision=average,
+        average_precision_interval=None if average is None else precision_area_interval(average, true),
     )
 
 
@@ -287,31 +312,12 @@ def _indices(labels: ArrayLike, k: int) -> Ints:
     return y.astype(np.int64)
 
 
-def _ratio(part: np.int64, whole: np.int64) -> float | None:
-    return int(part) / int(whole) if whole else None
-
-
-def _averages(classes: Sequence[ClassScores], weights: Floats) -> Averages:
-    def mean(values: list[float | None]) -> float:
-        filled = np.array([0.0 if value is None else value for value in values])
-        return float(np.average(filled, weights=weights))
-
-    return Averages(
-        precision=mean([c.precision for c in classes]),
-        recall=mean([c.recall for c in classes]),
-        f1=mean([c.f1 for c in classes]),
-    )
-
-
 # ---- the mathematics
 
 
 def softmax(logits: ArrayLike) -> Floats:
     """Turn logits (N, K) into probabilities (N, K); each row sums to 1."""
-    z = np.asarray(logits, dtype=np.float64)
-    raised: Floats = np.exp(z - z.max(axis=1, keepdims=True))  # the largest becomes 1: no overflow
-    raised /= raised.sum(axis=1, keepdims=True)
-    return raised
+    return confidence.probabilities(np.asarray(logits, dtype=np.float64))
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> float:

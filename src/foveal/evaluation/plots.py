@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from foveal.errors import MissingExtraError
 from foveal.evaluation.history import best_epoch, learning_rate_cuts
 from foveal.evaluation.metrics import Evaluation
-from foveal.evaluation.roc import RocCurve, shown
+from foveal.evaluation.roc import ClassCurves, shown
 from foveal.progress import printable
 from foveal.run import EpochRecord, write_bytes
 
@@ -195,16 +195,16 @@ def _shades(shares: NDArray[np.float64]) -> NDArray[np.float64]:
     return shades
 
 
-def roc_curves(curves: Sequence[RocCurve], stem: Path) -> str:
+def roc_curves(curves: Sequence[ClassCurves], stem: Path) -> str:
     """Draw the ROC curve of each class, whole and its upper left corner.
 
     The curves of least area are drawn in colour and named, worst first; the rest are grey. Written and
     returned as by `learning_curves`; there must be at least one curve.
     """
-    ranked = sorted(curves, key=lambda curve: curve.auc)
+    ranked = sorted(curves, key=lambda curve: curve.area)
     named, rest = ranked[:NAMED_CURVES], ranked[NAMED_CURVES:]
 
-    zoomed = max(curve.auc for curve in curves) > 0.9  # else the corner is empty
+    zoomed = max(curve.area for curve in curves) > 0.9  # else the corner is empty
 
     def draw(figure: "Figure") -> None:
         panels = figure.subplots(1, 2 if zoomed else 1, squeeze=False)[0]
@@ -220,7 +220,7 @@ def roc_curves(curves: Sequence[RocCurve], stem: Path) -> str:
                     linewidth=1.4,
                     zorder=4 - place / len(named),  # the worst on top
                     # The number comes first: a label that begins with "_" would be left out of the legend.
-                    label=f"{shown(curve.auc)}  {printable(curve.name, 20)}",
+                    label=f"{shown(curve.area)}  {printable(curve.name, 20)}",
                 )
             axes.set_xlabel("false-positive rate")
             axes.grid()

@@ -14,7 +14,7 @@ from torch import nn
 
 from foveal import tensors
 from foveal.errors import RunError
-from foveal.evaluation.metrics import softmax
+from foveal.evaluation.confidence import probabilities
 from foveal.memory import is_shortage
 from foveal.progress import cell
 from foveal.run import outside_faults, write_bytes
@@ -130,18 +130,20 @@ def save_predictions(
     labels: NDArray[np.int64],
     logits: NDArray[np.float32],
     classes: Sequence[str],
+    temperature: float | None,
 ) -> None:
-    """Keep a split's predictions: a line an image in `<split>.csv`, the logits in `<split>.safetensors`."""
+    """Keep a split's predictions: a line an image in `<split>.csv`, the logits in `<split>.safetensors`.
+
+    The confidences are those that the model gives in use, at its temperature; the logits are as trained.
+    """
     with outside_faults(folder):
         folder.mkdir(exist_ok=True)
-    probabilities = softmax(logits)
-    predicted = probabilities.argmax(axis=1)
+    found = probabilities(logits, temperature)
+    predicted = found.argmax(axis=1)
     text = io.StringIO(newline="")
     rows = csv.writer(text)
     rows.writerow(["path", "label", "predicted", "confidence"])
-    for path, label, guess, row in zip(
-        paths, labels.tolist(), predicted.tolist(), probabilities, strict=True
-    ):
+    for path, label, guess, row in zip(paths, labels.tolist(), predicted.tolist(), found, strict=True):
         names = (cell(path), cell(classes[label]), cell(classes[guess]))
         rows.writerow([*names, f"{row[guess]:.6f}"])
     write_bytes(folder / f"{split}.csv", text.getvalue().encode("utf-8", "surrogateescape"))

@@ -23,7 +23,7 @@ from foveal.evaluation.history import (
     rate,
 )
 from foveal.evaluation.metrics import BALANCED_RATIO, DEFINITIONS, Evaluation, percent
-from foveal.evaluation.roc import RocCurve, shown
+from foveal.evaluation.roc import ClassCurves, shown
 from foveal.progress import printable
 from foveal.run import EpochRecord, RunFolder, outside_faults, write_bytes, write_json
 
@@ -52,7 +52,7 @@ class Report:
     """`events.jsonl`: how training ended, and the learning-rate cut after the last epoch."""
     validation: Evaluation | None = None
     test: Evaluation | None = None
-    curves: Sequence[RocCurve] = ()
+    curves: Sequence[ClassCurves] = ()
     """Of the test split if that was judged, else of the validation split."""
     layers: "Sequence[LayerRow]" = ()
 
@@ -63,7 +63,7 @@ class Report:
         *,
         validation: Evaluation | None = None,
         test: Evaluation | None = None,
-        curves: Sequence[RocCurve] = (),
+        curves: Sequence[ClassCurves] = (),
         layers: "Sequence[LayerRow]" = (),
     ) -> "Report":
         """Gather what a run folder holds and put the evaluations beside it."""
