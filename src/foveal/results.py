@@ -1,11 +1,11 @@
 """A run as its user sees it: history, evaluation, report, model, each from its file in the run folder."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from html import escape
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +15,12 @@ from foveal import progress
 from foveal.data.dataset import Dataset, open_dataset
 from foveal.deployment import bundle as bundles
 from foveal.deployment.bundle import Bundle, Predictions
-from foveal.errors import RunError
+from foveal.errors import DataError, RunError
+from foveal.evaluation import gallery as galleries
 from foveal.evaluation import metrics
 from foveal.evaluation import report as reports
-from foveal.evaluation.confidence import Tuned, tune
-from foveal.evaluation.history import validation_loss
+from foveal.evaluation.confidence import Tuned, probabilities, tune
+from foveal.evaluation.gallery import Gallery
 from foveal.evaluation.metrics import Evaluation, softmax
 from foveal.evaluation.predict import (
     averaged_logits,
@@ -30,74 +31,13 @@ from foveal.evaluation.predict import (
 )
 from foveal.evaluation.report import Report
 from foveal.evaluation.roc import ClassCurves, class_curves
+from foveal.history import History
 from foveal.models import registry
 from foveal.recipe import Recipe
-from foveal.run import EpochRecord, RunFolder, read_json, write_json
+from foveal.run import RunFolder, read_json, write_json
 from foveal.writer import only_writer
 
 Judged = Literal["validation", "test"]
-
-
-class History(Sequence[EpochRecord]):
-    """The epochs of a run, in order; `history.column("loss")` is one figure over all of them."""
-
-    def __init__(self, records: Iterable[EpochRecord]) -> None:
-        self._records = tuple(records)
-
-    @overload
-    def __getitem__(self, index: int) -> EpochRecord: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[EpochRecord]: ...
-    def __getitem__(self, index: int | slice) -> EpochRecord | Sequence[EpochRecord]:
-        return self._records[index]
-
-    def __len__(self) -> int:
-        return len(self._records)
-
-    def __iter__(self) -> Iterator[EpochRecord]:
-        return iter(self._records)
-
-    def column(self, name: str) -> list[Any]:
-        """Return one figure of every epoch, such as "validation_loss"."""
-        return [getattr(record, name) for record in self._records]
-
-    @property
-    def best(self) -> EpochRecord:
-        """The epoch whose weights are kept: lowest validation loss; the last where nothing validates."""
-        if not self._records:
-            raise RunError("no epoch is finished yet")
-        judged = [record for record in self._records if record.validation_loss is not None]
-        if not judged:
-            return self._records[-1]
-        return min(judged, key=validation_loss)  # the first of equals, as training keeps it
-
-    def _rows(self) -> tuple[list[str], list[list[str]]]:
-        def number(value: float | None, form: str) -> str:
-            return "–" if value is None else format(value, form)
-
-        header = ["epoch", "learning rate", "loss", "accuracy", "validation loss", "validation accuracy"]
-        rows = [
-            [
-                str(each.epoch),
-                f"{each.learning_rate:g}",
-                f"{each.loss:.4f}",
-                f"{each.accuracy:.2%}",
-                number(each.validation_loss, ".4f"),
-                number(each.validation_accuracy, ".2%"),
-            ]
-            for each in self._records
-        ]
-        return header, rows
-
-    def __repr__(self) -> str:
-        header, rows = self._rows()
-        return progress.table(header, rows, right=set(range(len(header))))
-
-    def _repr_html_(self) -> str:
-        header, rows = self._rows()
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
 class Run:
@@ -250,7 +190,7 @@ class Run:
             averaged = averaged_logits(network, dataset.pack.pixels, rows, views=seen, plain=found)
             judged = metrics.evaluate(averaged, labels, dataset.classes, split=split)
             evaluation = evaluation.with_views(len(seen), judged)
-        gathered = self._gather(curved=False, **{split: evaluation})
+        gathered = self._gather(curved=False, fresh={split: evaluation})
         write_json(self.folder.evaluation, reports.evaluation_json(gathered))
         if split == "test":
             self.folder.event("evaluated", split=split, n=evaluation.n, accuracy=evaluation.accuracy)
@@ -278,27 +218,63 @@ class Run:
             raise RunError(f"{self.folder.evaluation} holds no evaluations; evaluate the run again")
         return None if whole[split] is None else Evaluation.from_json(whole[split])
 
-    def report(self) -> Path:
-        """Write the report of what was measured so far, with its pictures; return the page's path."""
-        with only_writer(self.path):
-            return reports.write(self._gather(), self.folder)
+    def report(self, *, neighbours: bool = True) -> Path:
+        """Write the report of what was measured so far, with its pictures; return the page's path.
 
-    def _gather(self, *, curved: bool = True, **fresh: Evaluation) -> Report:
-        """Put together what a report tells, with or without ROC curves.
+        Where the data are at hand it shows the images that were classified wrongly; with `neighbours` also
+        the training images most like them, which takes as long as judging 10,000 images.
+        """
+        with only_writer(self.path):
+            return reports.write(self._gather(neighbours=neighbours), self.folder)
+
+    def _gallery(self, judged: Evaluation, found: NDArray[np.float32], *, neighbours: bool) -> Gallery | None:
+        """Gather the errors of an evaluation with its logits; None where the data are gone or changed."""
+        try:
+            dataset = self.dataset
+        except (DataError, RunError) as error:
+            progress.warn(f"the report shows no images: {error}")
+            return None
+        images = galleries.Images(
+            pixels=dataset.pack.pixels,
+            labels=dataset.labels,
+            paths=dataset.pack.paths,
+            classes=dataset.classes,
+        )
+        return galleries.build(
+            images,
+            dataset.rows("validation" if judged.split == "validation" else "test"),
+            probabilities(found, self.bundle.temperature),
+            network=self.model,
+            training=dataset.rows("train") if neighbours else None,
+        )
+
+    def _gather(
+        self,
+        *,
+        curved: bool = True,
+        neighbours: bool = False,
+        fresh: Mapping[Judged, Evaluation] | None = None,
+    ) -> Report:
+        """Put together what a report tells, with or without curves and pictures of errors.
 
         `fresh` evaluations by split go before stored ones.
         """
         _ = self.recipe  # refused here if it is none: the page shows it as it is written
+        fresh = fresh or {}
         validation = fresh.get("validation") or self.evaluation("validation")
         test = fresh.get("test") or self.evaluation("test")
         judged = test or validation
         curves: tuple[ClassCurves, ...] = ()
+        gallery: Gallery | None = None
         if judged is not None and curved:
             found, labels = self._predictions(judged)
             curves = class_curves(softmax(found), labels, [each.name for each in judged.classes])
+            gallery = self._gallery(judged, found, neighbours=neighbours)
         decoding = self.bundle.decoding
         layers = registry.layer_table(self.model, size=decoding.size, channels=decoding.channels)
-        return Report.of_run(self.folder, validation=validation, test=test, curves=curves, layers=layers)
+        return Report.of_run(
+            self.folder, validation=validation, test=test, curves=curves, layers=layers, gallery=gallery
+        )
 
     def summary(self) -> dict[str, Any]:
         """Return the outcome in a few JSON values, as `train --json` prints it."""

@@ -158,7 +158,10 @@ class RunFolder:
     @property
     def environment(self) -> Any:  # noqa: ANN401 - JSON
         """Versions, hardware, threads, seed and where the data lay, as JSON."""
-        return _read_shaped(self.path / "environment.json", _ENVIRONMENT)
+        value = _read_shaped(self.path / "environment.json", _ENVIRONMENT)
+        if not 0 <= value["seed"] < 2**63:
+            raise RunError(f"{self.path / 'environment.json'} has the seed {value['seed']}, which no run has")
+        return value
 
     @property
     def checkpoints(self) -> Path:

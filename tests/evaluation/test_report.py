@@ -11,10 +11,11 @@ import pytest
 from jinja2 import UndefinedError
 
 from foveal.errors import OutsideError
+from foveal.evaluation import page as pages
 from foveal.evaluation import report as reports
 from foveal.evaluation.history import OVERFITTING_RULE, findings_of_history
 from foveal.evaluation.metrics import DEFINITIONS, Evaluation, percent
-from foveal.evaluation.report import Report, evaluation_json, render
+from foveal.evaluation.report import Report, evaluation_json
 from foveal.evaluation.roc import ClassCurves
 from foveal.models.registry import LayerRow
 from foveal.run import EpochRecord, RunFolder
@@ -23,15 +24,24 @@ Judge = Callable[..., Evaluation]
 Curve = Callable[[str, float], ClassCurves]
 
 PICTURE = '<svg xmlns="http://www.w3.org/2000/svg"><g id="figure_1"/></svg>'
-PICTURES = {"learning-curves": PICTURE, "confusion-matrix": PICTURE, "roc-curves": PICTURE}
+PICTURES = {
+    "learning-curves": PICTURE,
+    "roc-curves": PICTURE,
+    "precision-recall-curves": PICTURE,
+    "reliability": PICTURE,
+}
 # fmt: off
 ALLOWED_TAGS = {
     "html", "head", "meta", "title", "style", "body", "header", "main", "section", "footer", "h1", "h2",
     "h3", "p", "dl", "dt", "dd", "div", "small", "ul", "li", "figure", "span", "details", "summary",
     "table", "thead", "tbody", "tfoot", "tr", "th", "td", "code", "pre", "bdi", "svg", "g", "path",
-    "text", "use", "defs", "clippath", "rect",
+    "text", "use", "defs", "clippath", "rect", "nav", "a", "h4", "strong", "script",
 }
 # fmt: on
+
+
+def render(report: Report, pictures: Mapping[str, str]) -> str:
+    return pages.render(report, pictures, evaluation_json(report))
 
 
 class Page(HTMLParser):
@@ -56,6 +66,8 @@ class Page(HTMLParser):
             self.rows.append(self.cells)
         if tag in ("td", "th") and self.cells is not None:
             self.cells.append("")
+        if tag == "small" and self.cells:
+            self.cells[-1] += " "
 
     def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
@@ -66,7 +78,7 @@ class Page(HTMLParser):
             self.cells = None
 
     def handle_data(self, data: str) -> None:
-        if "style" in self.open:
+        if {"style", "script"} & set(self.open):
             return
         shown = data.replace("\u00a0", " ")
         self.text += shown
@@ -180,7 +192,7 @@ def test_every_number_of_the_tables_is_in_evaluation_json(full: Report) -> None:
         for cell in row[1:]:
             if cell.startswith("95 % interval") or cell in ("Conv2d", "BatchNorm2d"):
                 continue
-            for token in re.findall(r"\d[\d,]*(?:\.\d+)?(?:e-\d+)?", cell):
+            for token in re.findall(r"\d+(?:,\d{3})*(?:\.\d+)?(?:e-\d+)?", cell):
                 assert token in known, f"{token} of the row {row}"
                 checked += 1
     assert checked > 200
@@ -199,13 +211,17 @@ def test_tables_show_what_was_measured(full: Report, cifar: Evaluation, validati
         assert c.recall is not None
         assert c.recall_interval is not None
         assert c.f1 is not None
-        cells = [f"{100 * value:.1f} %" for value in (c.precision, c.recall, *c.recall_interval, c.f1)]
-        assert page.row(c.name, "1,000", cells[0]) == [
-            c.name, "1,000", cells[0], cells[1], f"{cells[2]} – {cells[3]}", cells[4], f"{c.roc_auc:.4f}"
-        ]  # fmt: skip
+        shown = ["{:.1f} % {:.1f} % – {:.1f} %".format(100 * value, *(100 * bound for bound in interval))
+                 for value, interval in ((c.precision, c.precision_interval), (c.recall, c.recall_interval),
+                                         (c.f1, c.f1_interval))]  # fmt: skip
+        areas = ["{:.4f} {:.4f} – {:.4f}".format(value, *interval)
+                 for value, interval in ((c.roc_auc, c.roc_auc_interval),
+                                         (c.average_precision, c.average_precision_interval))]  # fmt: skip
+        assert page.row(c.name, "1,000", shown[0]) == [c.name, "1,000", *shown, *areas]
     for name, mean in (("Macro average", cifar.macro), ("Weighted average", cifar.weighted)):
-        assert page.row(name)[2:4] == [f"{100 * mean.precision:.2f} %", f"{100 * mean.recall:.2f} %"]
-        assert page.row(name)[5] == f"{100 * mean.f1:.2f} %"
+        for cell, figure in zip(page.row(name)[2:5], ("precision", "recall", "f1"), strict=True):
+            low, high = (100 * bound for bound in getattr(mean, f"{figure}_interval"))
+            assert cell == f"{100 * getattr(mean, figure):.2f} % {low:.2f} % – {high:.2f} %"
     for record in full.history:
         assert page.row(str(record.epoch))[2] == f"{record.loss:.4f}"
         assert page.row(str(record.epoch))[5] == f"{100 * (record.validation_accuracy or 0):.2f} %"
@@ -255,7 +271,7 @@ def test_tells_nothing_of_the_machine_s_folders(full: Report) -> None:
     assert "somebody" not in json.dumps(evaluation_json(full))
 
 
-def test_is_one_offline_page_without_scripts(full: Report, tmp_path: Path) -> None:
+def test_is_one_offline_page(full: Report, tmp_path: Path) -> None:
     html = render(full, reports.draw(full, tmp_path))
     page = Page(html)
     assert {tag for tag, _ in page.tags} <= ALLOWED_TAGS
@@ -274,9 +290,9 @@ def test_is_one_offline_page_without_scripts(full: Report, tmp_path: Path) -> No
     assert used
     assert used <= {f"#{name}" for name in ids}
     figures = [attributes for tag, attributes in page.tags if tag == "figure"]
-    assert len(figures) == 3
+    assert len(figures) == 4
     assert all(figure["role"] == "img" and figure["aria-label"] for figure in figures)
-    headings = [tag for tag, _ in page.tags if tag in ("h1", "h2", "h3")]
+    headings = [tag for tag, _ in page.tags if tag in ("h1", "h2", "h3", "h4")]
     assert headings.count("h1") == 1
     assert headings[0] == "h1"
 
@@ -366,9 +382,9 @@ def test_views_are_told_where_they_were_measured(full: Report, cifar: Evaluation
 def test_undefined_figures_are_dashes(full: Report, judge: Judge) -> None:
     e = judge([[5, 0, 1], [2, 0, 1], [0, 0, 0]], ["a", "b", "c"])
     page = Page(render(replace(full, test=e), PICTURES))
-    assert page.row("b", "3")[2:5:2] == ["–", "0.0 % – 56.1 %"]
-    assert page.row("c", "0")[3:5] == ["–", "–"]
-    assert page.row("c", "0")[6] == "–"
+    assert page.row("b", "3", "–")[2:4] == ["–", "0.0 % 0.0 % – 56.1 %"]
+    assert page.row("c", "0", "0.0 % 0.0 % – 65.8 %")[3] == "–"
+    assert page.row("c", "0", "0.0 % 0.0 % – 65.8 %")[5:7] == ["–", "–"]
 
 
 def test_a_forgotten_field_is_an_error_not_a_blank(full: Report) -> None:
@@ -378,7 +394,8 @@ def test_a_forgotten_field_is_an_error_not_a_blank(full: Report) -> None:
 
 def test_evaluation_json(full: Report, cifar: Evaluation, validation: Evaluation) -> None:
     value: dict[str, Any] = json.loads(json.dumps(evaluation_json(full), allow_nan=False))
-    assert value["schema"] == 1
+    assert value["schema"] == 2
+    assert value["summary"]["sentence"].startswith("Of 100 images like these, it classifies about 81")
     assert Evaluation.from_json(value["test"]) == cifar
     assert Evaluation.from_json(value["validation"]) == validation
     assert [f["sentence"] for f in value["findings"]] == [f.sentence for f in full.findings]
@@ -402,8 +419,8 @@ def test_write(run_folder: RunFolder, full: Report, cifar: Evaluation) -> None:
     assert path == run_folder.report
     page = Page(path.read_text("utf-8"))
     assert percent(cifar.accuracy, cifar.n) in page.text
-    names = ("learning-curves", "confusion-matrix", "roc-curves")
-    expected = sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg"))
+    names = (*PICTURES, "confusion-matrix")
+    expected = sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg", "json"))
     assert sorted(file.name for file in run_folder.plots.iterdir()) == expected
     assert json.loads(run_folder.evaluation.read_text("utf-8"))["test"]["n"] == 10_000
     before = path.read_bytes()

@@ -247,9 +247,12 @@ def _interrupted(interrupted: Interrupted, *, as_json: bool) -> int:
 
 def _finish(run: "Run", *, evaluate: bool, as_json: bool) -> int:
     """Judge on the test split if asked, print the outcome, and say what can come next."""
+    from foveal.planning.plan import SEARCHING_FROM
+
     if evaluate:
         evaluation = run.evaluate("test") if run.has_test else run.evaluation("validation")
-        report = run.report()
+        budgets = [event["seconds"] for event in run.folder.events() if event["event"] == "plan"]
+        report = run.report(neighbours=not budgets or budgets[0] >= SEARCHING_FROM)
         if as_json:
             say(json.dumps(run.summary()))
         else:

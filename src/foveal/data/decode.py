@@ -329,3 +329,10 @@ def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", optimize=False)
     return file.getvalue()
+
+
+def encode_webp(pixels: NDArray[np.uint8], *, lossless: bool) -> bytes:
+    """Encode uint8 pixels (H, W, 3) as WebP, each side at most 16,383: for pages, not for training."""
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, format="WEBP", lossless=lossless, quality=82, method=4)
+    return file.getvalue()

@@ -1,77 +1,41 @@
-"""Pictures of a run, each as PNG and SVG, from matplotlib's figures alone: pyplot and its state stay out.
+"""Pictures of a run; see `drawing` for how they are drawn."""
 
-The SVG uses the colours below as plain hex codes, so that a page can put its own in their place. Names of
-classes come from strangers: they are drawn as they are, never read as formulas.
-"""
-
-import io
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from importlib.util import find_spec
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.errors import MissingExtraError
+from foveal.evaluation.confidence import Calibration, Confidence
+from foveal.evaluation.drawing import (
+    ACCENT,
+    DASHED,
+    DOTTED,
+    INK,
+    MUTED,
+    ON_ACCENT,
+    PALETTE,
+    PAPER,
+    WARM,
+    require_matplotlib,
+    save,
+)
 from foveal.evaluation.history import best_epoch, learning_rate_cuts
 from foveal.evaluation.metrics import Evaluation
 from foveal.evaluation.roc import ClassCurves, shown
 from foveal.progress import printable
-from foveal.run import EpochRecord, write_bytes
+from foveal.run import EpochRecord
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK: Final = "#1f2933"
-MUTED: Final = "#6b7785"
-GRID: Final = "#e3e7ec"
-PAPER: Final = "#ffffff"
-ACCENT: Final = "#1565a8"
-WARM: Final = "#c2570c"
-ON_ACCENT: Final = "#fdfdfd"
-"""Text on a dark cell: not `PAPER`, which a dark page turns dark."""
-PALETTE: Final = ("#d55e00", "#0072b2", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#8c6d46", "#7a4fa3")
-"""Six of Okabe and Ito's colours for colour-blind readers (yellow is too pale for lines), and two more."""
-
 NUMBERED_CLASSES: Final = 20
 """Up to so many classes, the cells of a confusion matrix carry their numbers."""
 NAMED_CURVES: Final = 10
 """So many ROC curves, those of least area, are drawn in colour and named."""
-_DOTTED: Final = (0, (1, 2))
-_DASHED: Final = (0, (4, 2))
-
-_STYLE: Final[dict[Any, Any]] = {
-    "font.size": 10,
-    "text.color": INK,
-    "text.parse_math": False,  # a class named $x^2$ is shown as such
-    "axes.edgecolor": MUTED,
-    "axes.labelcolor": MUTED,
-    "axes.linewidth": 0.8,
-    "axes.titlesize": 11,
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "axes.facecolor": "none",
-    "figure.facecolor": PAPER,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "xtick.major.size": 0,
-    "ytick.major.size": 0,
-    "grid.color": GRID,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "lines.linewidth": 1.6,
-    "svg.fonttype": "none",  # text stays text: small, selectable, searchable
-    "svg.hashsalt": "foveal",  # the same picture has the same bytes
-}
 
 
 def learning_curves(
@@ -89,7 +53,7 @@ def learning_curves(
         MissingExtraError: matplotlib is not installed.
         OutsideError: the disk refuses.
     """
-    _require_matplotlib()
+    require_matplotlib()
     from matplotlib.ticker import MaxNLocator
 
     best = best_epoch(history)
@@ -99,7 +63,7 @@ def learning_curves(
     def panel(axes: "Axes", title: str, training: list[float], validation: list[float | None]) -> None:
         epochs = [record.epoch for record in history]
         axes.plot(
-            epochs, training, color=MUTED, linestyle=_DASHED, marker=dot, label="training (running mean)"
+            epochs, training, color=MUTED, linestyle=DASHED, marker=dot, label="training (running mean)"
         )
         measured = {
             epoch: value for epoch, value in zip(epochs, validation, strict=True) if value is not None
@@ -108,7 +72,7 @@ def learning_curves(
             axes.plot(list(measured), list(measured.values()), color=ACCENT, marker=dot, label="validation")
         for number, cut in enumerate(cuts):
             label = None if number else "learning rate cut"
-            axes.axvline(cut.after_epoch + 0.5, color=MUTED, linewidth=0.9, linestyle=_DOTTED, label=label)
+            axes.axvline(cut.after_epoch + 0.5, color=MUTED, linewidth=0.9, linestyle=DOTTED, label=label)
         if best is not None and best.epoch in measured:
             axes.plot(
                 [best.epoch],
@@ -133,7 +97,7 @@ def learning_curves(
         handles, labels = left.get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=4)
 
-    return _save(stem, (9, 3.8), draw)
+    return save(stem, (9, 3.8), draw)
 
 
 def confusion_matrix(evaluation: Evaluation, stem: Path) -> str:
@@ -179,7 +143,7 @@ def confusion_matrix(evaluation: Evaluation, stem: Path) -> str:
         axes.set_xlabel("predicted class", labelpad=10)
         axes.set_ylabel("true class", labelpad=10)
 
-    return _save(stem, (side, side), draw)
+    return save(stem, (side, side), draw)
 
 
 def _shades(shares: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -201,81 +165,122 @@ def roc_curves(curves: Sequence[ClassCurves], stem: Path) -> str:
     The curves of least area are drawn in colour and named, worst first; the rest are grey. Written and
     returned as by `learning_curves`; there must be at least one curve.
     """
-    ranked = sorted(curves, key=lambda curve: curve.area)
-    named, rest = ranked[:NAMED_CURVES], ranked[NAMED_CURVES:]
-
+    lines = [_Line(name=each.name, area=each.area, x=each.fpr, y=each.tpr) for each in curves]
     zoomed = max(curve.area for curve in curves) > 0.9  # else the corner is empty
 
     def draw(figure: "Figure") -> None:
         panels = figure.subplots(1, 2 if zoomed else 1, squeeze=False)[0]
         for axes in panels:
-            for curve in rest:
-                axes.plot(curve.fpr, curve.tpr, color=MUTED, linewidth=0.6, alpha=0.5)
-            for place, curve in enumerate(named):
-                axes.plot(
-                    curve.fpr,
-                    curve.tpr,
-                    color=PALETTE[place % len(PALETTE)],
-                    linestyle="-" if place < len(PALETTE) else _DASHED,
-                    linewidth=1.4,
-                    zorder=4 - place / len(named),  # the worst on top
-                    # The number comes first: a label that begins with "_" would be left out of the legend.
-                    label=f"{shown(curve.area)}  {printable(curve.name, 20)}",
-                )
+            _worst_first(axes, lines)
             axes.set_xlabel("false-positive rate")
-            axes.grid()
             axes.set_aspect("equal")
         whole = panels[0]
-        whole.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=_DOTTED)
+        whole.plot([0, 1], [0, 1], color=MUTED, linewidth=0.9, linestyle=DOTTED)
         whole.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title="Each class against the rest")
         whole.set_ylabel("true-positive rate")
         if zoomed:
             ticks = [0.8, 0.85, 0.9, 0.95, 1]
             panels[1].set(xlim=(-0.0025, 0.25), ylim=(0.75, 1.0025), yticks=ticks, title="Upper left corner")
-        handles, labels = whole.get_legend_handles_labels()
-        title = "AUC, worst first" + (f" (the other {len(rest)} in grey)" if rest else "")
-        figure.legend(handles, labels, title=title, loc="outside lower center", ncols=min(len(named), 4))
+        _areas_below(figure, whole, "Area", len(lines))
 
-    return _save(stem, (9, 5.6), draw)
+    return save(stem, (9, 5.6), draw)
 
 
-# ---- files
+def precision_recall_curves(curves: Sequence[ClassCurves], stem: Path) -> str:
+    """Draw the precision-recall curve of each class, whole and its upper right corner; as `roc_curves`."""
+    lines = [
+        _Line(name=each.name, area=each.average_precision, x=each.recall, y=each.precision) for each in curves
+    ]
+    zoomed = max(curve.average_precision for curve in curves) > 0.9
+
+    def draw(figure: "Figure") -> None:
+        panels = figure.subplots(1, 2 if zoomed else 1, squeeze=False)[0]
+        for axes in panels:
+            _worst_first(axes, lines, drawstyle="steps-pre")
+            axes.set_xlabel("recall")
+            axes.set_aspect("equal")
+        whole = panels[0]
+        whole.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), title="Each class against the rest")
+        whole.set_ylabel("precision")
+        if zoomed:
+            ticks = [0.8, 0.85, 0.9, 0.95, 1]
+            panels[1].set(xlim=(0.75, 1.0025), ylim=(0.75, 1.0025), yticks=ticks, title="Upper right corner")
+        _areas_below(figure, whole, "Average precision", len(lines))
+
+    return save(stem, (9, 5.6), draw)
 
 
-def _save(stem: Path, size: tuple[float, float], draw: "Callable[[Figure], None]") -> str:
-    _require_matplotlib()
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+def reliability(confidence: Confidence, stem: Path) -> str:
+    """Draw accuracy over confidence, as trained and with the temperature, and risk over coverage.
 
-    with _style():
-        figure = Figure(figsize=size, dpi=160, layout="constrained")
-        draw(figure)
-        png, svg = io.BytesIO(), io.StringIO()
-        # `savefig` would draw it all once only to lay it out, and again for the picture.
-        FigureCanvasAgg(figure).print_png(png, metadata={"Software": None})  # type: ignore[no-untyped-call]
-        figure.set_layout_engine("none")  # it stays as it was laid out
-        figure.savefig(svg, format="svg", metadata={"Date": None, "Creator": None})
-    write_bytes(stem.with_name(stem.name + ".png"), png.getvalue())
-    write_bytes(stem.with_name(stem.name + ".svg"), svg.getvalue().encode())
-    return svg.getvalue()
+    Written and returned as by `learning_curves`.
+    """
+
+    def draw(figure: "Figure") -> None:
+        left, right = figure.subplots(1, 2)
+        left.plot([0, 100], [0, 100], color=MUTED, linewidth=0.9, linestyle=DOTTED)
+        kinds: dict[str, Calibration] = {"as trained": confidence.as_trained}
+        if confidence.calibrated is not None:
+            kinds["with its temperature"] = confidence.calibrated
+        for label, found in kinds.items():
+            colour, style = (MUTED, DASHED) if found is confidence.as_trained else (ACCENT, "-")
+            x = [100 * each.confidence for each in found.bins]
+            left.plot(
+                x, [100 * each.accuracy for each in found.bins], color=colour, linestyle=style, label=label
+            )
+        for each in (confidence.calibrated or confidence.as_trained).bins:
+            low, high = (100 * bound for bound in each.accuracy_interval)
+            left.plot([100 * each.confidence] * 2, [low, high], color=ACCENT, linewidth=0.9)
+        lowest = min(each.confidence for found in kinds.values() for each in found.bins)
+        least = max(0.0, 100 * lowest - 5)
+        left.set(xlim=(least, 101), ylim=(max(0.0, least - 15), 102), title="Right (%) by confidence (%)")
+        left.set_xlabel("mean probability of the predicted class")
+        left.legend(loc="upper left")
+        coverage = [100 * point / len(confidence.risk) for point in range(1, len(confidence.risk) + 1)]
+        right.plot(coverage, [100 * risk for risk in confidence.risk], color=ACCENT)
+        right.set(xlim=(0, 101), title="Errors (%) among images answered (%)")
+        right.set_ylim(bottom=0)
+        right.set_xlabel("images answered, the most confident first")
+        for axes in (left, right):
+            axes.grid()
+
+    return save(stem, (9, 4.2), draw)
 
 
-def _require_matplotlib() -> None:
-    if find_spec("matplotlib") is None:
-        raise MissingExtraError("matplotlib", "train")
+@dataclass(frozen=True, kw_only=True)
+class _Line:
+    """A class's curve, with the area under it."""
+
+    name: str
+    area: float
+    x: NDArray[np.float64]
+    y: NDArray[np.float64]
 
 
-@contextmanager
-def _style() -> Iterator[None]:
-    """Draw in our style whatever the user's own settings are, and put those back afterwards."""
-    import matplotlib as mpl
+def _worst_first(axes: "Axes", lines: Sequence[_Line], *, drawstyle: str = "default") -> None:
+    """Draw the curves of least area in colour and named, the others in grey."""
+    ranked = sorted(lines, key=lambda line: line.area)
+    named = ranked[:NAMED_CURVES]
+    for line in ranked[NAMED_CURVES:]:
+        axes.plot(line.x, line.y, color=MUTED, linewidth=0.6, alpha=0.5, drawstyle=drawstyle)
+    for place, line in enumerate(named):
+        axes.plot(
+            line.x,
+            line.y,
+            color=PALETTE[place % len(PALETTE)],
+            linestyle="-" if place < len(PALETTE) else DASHED,
+            linewidth=1.4,
+            zorder=4 - place / len(named),  # the worst on top
+            # The number comes first: a label that begins with "_" would be left out of the legend.
+            label=f"{shown(line.area)}  {printable(line.name, 20)}",
+            drawstyle=drawstyle,
+        )
+    axes.grid()
 
-    with mpl.rc_context(), warnings.catch_warnings():
-        # A script that the font lacks is a box in the PNG; the SVG keeps the text for the reader's fonts.
-        warnings.filterwarnings("ignore", message=r"(?s)Glyph .* missing from")
-        # As `mpl.rcdefaults`, which reads all of matplotlib's style sheets first, for a tenth of a second.
-        # It ignores this warning too: the default of a deprecated setting harms nobody.
-        warnings.simplefilter("ignore", mpl.MatplotlibDeprecationWarning)
-        mpl.rcParams.update({key: value for key, value in mpl.rcParamsDefault.items() if key != "backend"})
-        mpl.rcParams.update(_STYLE)
-        yield
+
+def _areas_below(figure: "Figure", axes: "Axes", area: str, n: int) -> None:
+    """Put the areas of the named curves below a figure."""
+    handles, labels = axes.get_legend_handles_labels()
+    rest = n - len(labels)
+    title = f"{area}, worst first" + (f" (the other {rest} in grey)" if rest else "")
+    figure.legend(handles, labels, title=title, loc="outside lower center", ncols=min(len(labels), 4))

@@ -1,39 +1,36 @@
 """A run and what was measured of it -> one offline HTML page, its pictures, and every number as JSON."""
 
-import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
-from xml.etree import ElementTree
 
 from foveal.errors import MissingExtraError
-from foveal.evaluation import plots
+from foveal.evaluation import page, plots
 from foveal.evaluation.budget import findings_of_budget
 from foveal.evaluation.findings import Finding, findings_of_evaluation
-from foveal.evaluation.history import (
-    OVERFITTING_RULE,
-    best_epoch,
-    findings_of_history,
-    most_accurate_epoch,
-    rate,
-)
-from foveal.evaluation.metrics import BALANCED_RATIO, DEFINITIONS, Evaluation, percent
-from foveal.evaluation.roc import ClassCurves, shown
-from foveal.progress import printable
+from foveal.evaluation.gallery import Gallery
+from foveal.evaluation.history import best_epoch, findings_of_history, most_accurate_epoch
+from foveal.evaluation.metrics import Evaluation
+from foveal.evaluation.mistakes import mistakes
+from foveal.evaluation.roc import ClassCurves
+from foveal.evaluation.trust import findings_of_confidence, summary
+from foveal.reading import plain
 from foveal.run import EpochRecord, RunFolder, outside_faults, write_bytes, write_json
 
 if TYPE_CHECKING:
     from foveal.models.registry import LayerRow
 
-SHOWN_LEFT_OUT: Final = 200
-_PICTURES: Final = {"learning-curves", "confusion-matrix", "roc-curves"}
-_PRIVATE: Final = {"data", "cache", "command"}
-"""What the environment tells of somebody's machine and a page for others need not."""
+_PICTURES: Final = {
+    "learning-curves",
+    "confusion-matrix",
+    "roc-curves",
+    "precision-recall-curves",
+    "reliability",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +52,8 @@ class Report:
     curves: Sequence[ClassCurves] = ()
     """Of the test split if that was judged, else of the validation split."""
     layers: "Sequence[LayerRow]" = ()
+    gallery: Gallery | None = None
+    """The errors, of the same split."""
 
     @classmethod
     def of_run(
@@ -65,6 +64,7 @@ class Report:
         test: Evaluation | None = None,
         curves: Sequence[ClassCurves] = (),
         layers: "Sequence[LayerRow]" = (),
+        gallery: Gallery | None = None,
     ) -> "Report":
         """Gather what a run folder holds and put the evaluations beside it."""
         return cls(
@@ -78,6 +78,7 @@ class Report:
             test=test,
             curves=curves,
             layers=layers,
+            gallery=gallery,
         )
 
     @property
@@ -101,11 +102,17 @@ class Report:
     @cached_property
     def findings(self) -> list[Finding]:
         """All that is said in sentences, computed."""
-        judged = [] if self.judged is None else findings_of_evaluation(self.judged)
+        e = self.judged
+        judged = [] if e is None else [*findings_of_evaluation(e), *findings_of_confidence(e)]
         of_history = findings_of_history(
             self.history, next_learning_rate=self.next_learning_rate, scheduled=self.scheduled
         )
         return [*judged, *of_history, *findings_of_budget(self.events)]
+
+    @cached_property
+    def summary(self) -> Finding | None:
+        """The whole in a few plain words, if something was judged."""
+        return None if self.judged is None else summary(self.judged)
 
     @property
     def seconds(self) -> float | None:
@@ -144,9 +151,11 @@ def evaluation_json(report: Report) -> dict[str, Any]:
     """
     best, peak = best_epoch(report.history), most_accurate_epoch(report.history)
     return {
-        "schema": 1,
+        "schema": 2,
+        "summary": None if report.summary is None else report.summary.to_json(),
         "validation": None if report.validation is None else report.validation.to_json(),
         "test": None if report.test is None else report.test.to_json(),
+        "mistakes": [] if report.judged is None else plain(mistakes(report.judged)),
         "findings": [finding.to_json() for finding in report.findings],
         "history": {
             "epochs": len(report.history),
@@ -169,7 +178,14 @@ def evaluation_json(report: Report) -> dict[str, Any]:
             "other": sum(row.other for row in report.layers),
             "layers": [{**asdict(row), "output": list(row.output)} for row in report.layers],
         },
+        "gallery": None if report.gallery is None else _without_pictures(report.gallery),
     }
+
+
+def _without_pictures(gallery: Gallery) -> dict[str, object]:
+    values = plain(gallery)
+    assert isinstance(values, dict)
+    return {key: value for key, value in values.items() if key != "sheet"}
 
 
 def write(report: Report, folder: RunFolder) -> Path:
@@ -184,125 +200,59 @@ def write(report: Report, folder: RunFolder) -> Path:
         folder.plots.mkdir(exist_ok=True)
     pictures = draw(report, folder.plots)
     for name in _PICTURES - pictures.keys():  # of an earlier report: this one does not vouch for them
-        for suffix in (".png", ".svg"):
+        for suffix in (".png", ".svg", ".json"):
             with outside_faults(folder.plots):
                 (folder.plots / (name + suffix)).unlink(missing_ok=True)
-    write_json(folder.evaluation, evaluation_json(report))
-    write_bytes(folder.report, render(report, pictures).encode())
+    numbers = evaluation_json(report)
+    write_json(folder.evaluation, numbers)
+    write_bytes(folder.report, page.render(report, pictures, numbers).encode())
     return folder.report
 
 
 def draw(report: Report, plots_folder: Path) -> dict[str, str]:
-    """Draw what there is to draw as PNG and SVG; return each picture's SVG by its name."""
+    """Draw what there is to draw, each as PNG, SVG and its numbers as JSON; return the SVGs by name."""
     pictures = {}
+
+    def keep(name: str, svg: str, numbers: object) -> None:
+        pictures[name] = svg
+        write_json(plots_folder / f"{name}.json", numbers)
+
     if report.history:
-        pictures["learning-curves"] = plots.learning_curves(
+        svg = plots.learning_curves(
             report.history,
             plots_folder / "learning-curves",
             next_learning_rate=report.next_learning_rate,
             scheduled=report.scheduled,
         )
+        keep("learning-curves", svg, [asdict(record) for record in report.history])
     if report.judged is not None:
-        pictures["confusion-matrix"] = plots.confusion_matrix(
-            report.judged, plots_folder / "confusion-matrix"
-        )
+        e = report.judged
+        names = [each.name for each in e.classes]
+        svg = plots.confusion_matrix(e, plots_folder / "confusion-matrix")
+        keep("confusion-matrix", svg, {"classes": names, "counts": [list(row) for row in e.confusion]})
+        svg = plots.reliability(e.confidence, plots_folder / "reliability")
+        keep("reliability", svg, plain(e.confidence))
     if report.curves:
-        pictures["roc-curves"] = plots.roc_curves(report.curves, plots_folder / "roc-curves")
+        svg = plots.roc_curves(report.curves, plots_folder / "roc-curves")
+        points: list[dict[str, Any]] = [
+            {"name": each.name, "area": each.area, "fpr": each.fpr.tolist(), "tpr": each.tpr.tolist()}
+            for each in report.curves
+        ]
+        keep("roc-curves", svg, points)
+        svg = plots.precision_recall_curves(report.curves, plots_folder / "precision-recall-curves")
+        points = [
+            {
+                "name": each.name,
+                "average_precision": each.average_precision,
+                "recall": each.recall.tolist(),
+                "precision": each.precision.tolist(),
+            }
+            for each in report.curves
+        ]
+        keep("precision-recall-curves", svg, points)
     return pictures
-
-
-def render(report: Report, pictures: Mapping[str, str]) -> str:
-    """Fill the page; `pictures` are SVG texts by name, as `draw` returns them."""
-    _require_jinja()
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    def inert(value: object) -> object:
-        """Make every text harmless that the template shows: it may come from strangers' file names."""
-        if isinstance(value, str) and not isinstance(value, Markup):
-            return printable(value, 5000).replace(" %", "\u00a0%")
-        return value
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=inert, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["percent"] = percent
-    environment.filters["cut"] = printable
-    environment.filters["rate"] = rate
-    environment.filters["area"] = shown
-    template = environment.from_string(
-        (files(__package__) / "templates" / "report.html.j2").read_text("utf-8")
-    )
-    page = template.render(
-        report=report,
-        best=best_epoch(report.history),
-        numbers=evaluation_json(report),
-        pictures={name: Markup(_inline(svg, name)) for name, svg in pictures.items()},  # noqa: S704 - ours
-        definitions=DEFINITIONS,
-        overfitting_rule=OVERFITTING_RULE,
-        balanced_ratio=BALANCED_RATIO,
-        recipe=_flat(report.recipe),
-        environment=_flat({key: value for key, value in report.environment.items() if key not in _PRIVATE}),
-        shown_left_out=report.dataset["left_out"][:SHOWN_LEFT_OUT],
-    )
-    return page + "\n"
 
 
 def _require_jinja() -> None:
     if find_spec("jinja2") is None:
         raise MissingExtraError("jinja2", "train")
-
-
-def _flat(value: object, path: str = "") -> list[tuple[str, str]]:
-    """List the leaves of nested JSON as (path, value); what is null is left out."""
-    match value:
-        case None:
-            return []
-        case Mapping():
-            return [
-                row for key, child in value.items() for row in _flat(child, f"{path}.{key}" if path else key)
-            ]
-        case list() | tuple():
-            return [(path, ", ".join(str(item) for item in value))]
-        case bool():
-            return [(path, "yes" if value else "no")]
-        case _:
-            return [(path, str(value))]
-
-
-_XLINK: Final = "{http://www.w3.org/1999/xlink}"
-_VARIABLES: Final = {
-    plots.INK: "var(--ink)",
-    plots.MUTED: "var(--muted)",
-    plots.GRID: "var(--line)",
-    f"fill: {plots.PAPER}": "fill: none",
-    f"stroke: {plots.PAPER}": "stroke: var(--card)",
-    f"stroke: {plots.ACCENT}": "stroke: var(--accent)",
-}
-
-
-def _inline(svg: str, name: str) -> str:
-    """Fit a picture into the page: the page's colours and fonts, ids of its own, no sheet of its own."""
-    root = ElementTree.fromstring(svg)  # noqa: S314 - drawn by us a moment ago
-    for parent in root.iter():
-        for child in list(parent):
-            if child.tag.endswith(("}metadata", "}style")):
-                parent.remove(child)
-    for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]
-        for key, value in list(element.attrib.items()):
-            del element.attrib[key]
-            if key in ("id", f"{_XLINK}href") and not value.startswith("data:"):
-                value = f"#{name}-{value[1:]}" if value.startswith("#") else f"{name}-{value}"
-            elif key == "clip-path":
-                value = value.replace("url(#", f"url(#{name}-")
-            elif key == "style":
-                value = re.sub(r"font-family: [^;]*; ", "", value)
-                for colour, variable in _VARIABLES.items():
-                    value = value.replace(colour, variable)
-            element.set("href" if key == f"{_XLINK}href" else key, value)
-    for key in ("width", "height", "version"):
-        root.attrib.pop(key, None)
-    root.set("xmlns", "http://www.w3.org/2000/svg")
-    root.set("aria-hidden", "true")  # the figure around it says what it shows
-    return ElementTree.tostring(root, encoding="unicode")

@@ -13,19 +13,38 @@ class Network(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for images uint8 (N, S, S, C)."""
-        layers, values, index = list(self), images, 0
-        while index < len(layers):
-            match layers[index : index + 4]:
-                case [nn.Conv2d() as convolution, nn.ReLU(), nn.BatchNorm2d() as norm, *rest]:
-                    pooled = bool(rest) and isinstance(rest[0], nn.MaxPool2d)
-                    taken = 4 if pooled else 3
-                    unit = RectifiedUnit(convolution, norm, pooled, layers[index : index + taken])
-                    values = unit(values)
-                    index += taken
-                case [layer, *_]:
-                    values = layer(values)
-                    index += 1
-        return values
+        return self.classify(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the last maps (N, C, H, W) of images uint8 (N, S, S, C)."""
+        layers = list(self)
+        return _through(layers[: _head(layers)], images)
+
+    def classify(self, maps: Tensor) -> Tensor:
+        """Return logits (N, classes) for the last maps (N, C, H, W)."""
+        layers = list(self)
+        return _through(layers[_head(layers) :], maps)
+
+
+def _head(layers: list[nn.Module]) -> int:
+    """Return where maps end and vectors begin."""
+    return next(index for index, layer in enumerate(layers) if isinstance(layer, FlattenLast))
+
+
+def _through(layers: list[nn.Module], values: Tensor) -> Tensor:
+    index = 0
+    while index < len(layers):
+        match layers[index : index + 4]:
+            case [nn.Conv2d() as convolution, nn.ReLU(), nn.BatchNorm2d() as norm, *rest]:
+                pooled = bool(rest) and isinstance(rest[0], nn.MaxPool2d)
+                taken = 4 if pooled else 3
+                unit = RectifiedUnit(convolution, norm, pooled, layers[index : index + taken])
+                values = unit(values)
+                index += taken
+            case [layer, *_]:
+                values = layer(values)
+                index += 1
+    return values
 
 
 def build(config: ModelS, *, size: int, channels: int, classes: int) -> Network:

@@ -77,8 +77,13 @@ class Network(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for images uint8 (N, S, S, C)."""
+        return self.classify(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return the last maps (N, C, H, W) of images uint8 (N, S, S, C)."""
         first, *rest = self.units
         assert isinstance(first, ConvolutionUnit)
+        maps: Tensor
         patches, weight = self.whitening.patches(), first.convolution.weight
         if patches_fit(images, patches, weight):
             maps = first.finish(*convolve_patches(images, patches, weight, pooled=first.pooled))
@@ -86,6 +91,10 @@ class Network(nn.Module):
             maps = first(self.whitening(self.rescaling(images)))
         for unit in rest:
             maps = unit(maps)
+        return maps
+
+    def classify(self, maps: Tensor) -> Tensor:
+        """Return logits (N, classes) for the last maps (N, C, H, W)."""
         logits: Tensor = self.head(maps.mean((2, 3))) / self.head.in_features
         return logits
 

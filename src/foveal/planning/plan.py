@@ -12,6 +12,7 @@ from foveal.data.scan import scan
 from foveal.data.split import check_options
 from foveal.data.symmetry import mirror_asymmetry
 from foveal.errors import RecipeError
+from foveal.evaluation.gallery import SEARCHED
 from foveal.planning.ladder import LADDER, on_rung, widths
 from foveal.planning.look import look
 from foveal.planning.measure import Cost, measure
@@ -32,6 +33,8 @@ REPORT = 2.5
 """Seconds for the model's files, the report with its pictures, and the process's end."""
 FINISHING = 0.5
 """Seconds for the same without report."""
+SEARCHING_FROM = 120.0
+"""Seconds of a budget from which on the report seeks the training images most like an error."""
 MARGIN = 0.015
 """Of the budget, kept for what nobody foresees."""
 
@@ -134,7 +137,7 @@ def plan(
     n = len(dataset.rows("train"))
 
     def fitting(recipe: Recipe, cost: Cost, *, seconds: float) -> float:
-        left = seconds - clock() - _reserve(seconds, tested) - _judging(cost, dataset, tested)
+        left = seconds - clock() - _reserve(seconds, tested) - _judging(cost, dataset, seconds, tested)
         return max(0.0, left) / _pace(recipe, cost).seconds(0, 1)
 
     recipe, cost, wider = _climb(
@@ -168,7 +171,7 @@ def plan(
         seconds=seconds,
         pace=pace,
         reserve=_reserve(seconds, tested),
-        judging=_judging(cost, dataset, tested),
+        judging=_judging(cost, dataset, seconds, tested),
         most=most,
         why=tuple(why),
         more=more,
@@ -245,10 +248,15 @@ def _reserve(seconds: float, tested: bool) -> float:
     return (REPORT if tested else FINISHING) + MARGIN * seconds
 
 
-def _judging(cost: Cost, dataset: Dataset, tested: bool) -> float:
-    """Estimate what validating and testing will take."""
+def _judging(cost: Cost, dataset: Dataset, seconds: float, tested: bool) -> float:
+    """Estimate what validating, testing and the report's look at training images will take."""
     splits = dataset.splits
-    return (len(splits.validation) + (len(splits.test) if tested else 0)) * cost.image
+    images = len(splits.validation)
+    if tested:
+        images += len(splits.test)
+        if seconds >= SEARCHING_FROM:
+            images += min(SEARCHED, len(dataset.rows("train")))
+    return images * cost.image
 
 
 def _refuse_settings(changed: Collection[str]) -> None:
