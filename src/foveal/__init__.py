@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from foveal.data.sources import get
+    from foveal.dataview import look
     from foveal.deployment.bundle import predict
     from foveal.experiments.comparison import compare
     from foveal.experiments.estimator import FovealClassifier
@@ -28,6 +30,8 @@ __all__ = [
     "__version__",
     "compare",
     "evaluate",
+    "get",
+    "look",
     "predict",
     "repeat",
     "report",
@@ -40,6 +44,8 @@ _HOMES = {
     "Run": "foveal.results",
     "compare": "foveal.experiments.comparison",
     "evaluate": "foveal.results",
+    "get": "foveal.data.sources",
+    "look": "foveal.dataview",
     "predict": "foveal.deployment.bundle",
     "repeat": "foveal.experiments.repeat",
     "report": "foveal.results",

@@ -16,10 +16,11 @@ from foveal.data.dataset import Dataset, open_dataset
 from foveal.deployment import bundle as bundles
 from foveal.deployment.bundle import Bundle, Predictions
 from foveal.errors import RunError
-from foveal.evaluation import metrics
+from foveal.evaluation import metrics, pictures
 from foveal.evaluation import report as reports
 from foveal.evaluation.history import validation_loss
 from foveal.evaluation.metrics import Evaluation, softmax
+from foveal.evaluation.pictures import Picture
 from foveal.evaluation.predict import (
     averaged_logits,
     load_predictions,
@@ -266,6 +267,35 @@ class Run:
         """Write the report of what was measured so far, with its pictures; return the page's path."""
         with only_writer(self.path):
             return reports.write(self._gather(), self.folder)
+
+    # ---- pictures, for a notebook: those of the report, of the split that it judges
+
+    def learning_curves(self) -> Picture:
+        """Draw loss and accuracy by epoch."""
+        return pictures.learning_curves(self._gather(curved=False))
+
+    def confusion_matrix(self) -> Picture:
+        """Draw how many images of each class were predicted as each class: of the test split, once judged."""
+        return pictures.confusion_matrix(self._gather(curved=False))
+
+    def roc_curves(self) -> Picture:
+        """Draw the ROC curve of each class against the rest: of the test split, once judged."""
+        return pictures.roc_curves(self._gather())
+
+    def errors(self, most: int = 16) -> Picture | None:
+        """Draw images that were predicted wrongly, the surest first; None if all of them were right.
+
+        They are of the test split, once judged.
+        """
+        split: Judged = "validation" if self.evaluation("test") is None else "test"
+        evaluation = self.evaluation(split)
+        if evaluation is None:
+            raise RunError(f"{self.path} has not been evaluated; evaluate it first")
+        found, labels = load_predictions(
+            self.folder.predictions, split, n=evaluation.n, classes=len(evaluation.classes)
+        )
+        rows = self.dataset.rows(split)
+        return pictures.errors(self.dataset.pack.pixels, rows, found, labels, self.dataset.classes, most=most)
 
     def _gather(self, *, curved: bool = True, **fresh: Evaluation) -> Report:
         """Put together what a report tells, with or without ROC curves.
