@@ -295,7 +295,8 @@ class Run:
             self.folder.predictions, split, n=evaluation.n, classes=len(evaluation.classes)
         )
         rows = self.dataset.rows(split)
-        return pictures.errors(self.dataset.pack.pixels, rows, found, labels, self.dataset.classes, most=most)
+        pixels, classes = self.dataset.pack.pixels, self.dataset.classes
+        return pictures.errors(pixels, rows, softmax(found), labels, classes, most=most)
 
     def _gather(self, *, curved: bool = True, **fresh: Evaluation) -> Report:
         """Put together what a report tells, with or without ROC curves.

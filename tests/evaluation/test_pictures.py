@@ -55,20 +55,20 @@ def test_the_errors_are_those_of_the_predictions(run: Run) -> None:
     assert f"in truth {label}" in texts(picture)
 
 
-def errors(logits: Any, labels: list[int]) -> pictures.Picture | None:
+def errors(probabilities: Any, labels: list[int]) -> pictures.Picture | None:
     pixels = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8, 1)
     rows = np.array([2, 0], dtype=np.int64)
     return pictures.errors(
-        pixels, rows, np.array(logits, np.float32), np.array(labels), ("$x^2$", "b\x1b"), most=9
+        pixels, rows, np.array(probabilities), np.array(labels), ("$x^2$", "b\x1b"), most=9
     )
 
 
 def test_without_errors_there_is_no_picture_of_them() -> None:
-    assert errors([[1, 0], [0, 1]], [0, 1]) is None
+    assert errors([[0.9, 0.1], [0.2, 0.8]], [0, 1]) is None
 
 
 def test_names_are_drawn_as_they_are_and_harmless() -> None:
-    picture = errors([[0, 1], [9, 0]], [0, 1])
+    picture = errors([[0.27, 0.73], [0.999, 0.001]], [0, 1])
     assert picture is not None
     assert texts(picture) == r"$x^2$, 100% in truth b\x1b b\x1b, 73% in truth $x^2$"
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from foveal.errors import RunError
 from foveal.evaluation import plots
-from foveal.evaluation.metrics import softmax
 from foveal.evaluation.report import Report
 from foveal.progress import printable
 from foveal.run import outside_faults, write_bytes
@@ -92,7 +91,7 @@ def roc_curves(report: Report) -> Picture:
 def errors(
     pixels: NDArray[np.uint8],
     rows: NDArray[np.int64],
-    logits: NDArray[np.float32],
+    probabilities: NDArray[np.float64],
     labels: NDArray[np.int64],
     classes: Sequence[str],
     *,
@@ -102,10 +101,9 @@ def errors(
 
     Returns None where all were predicted rightly.
 
-    `rows` (N,) are the judged images' places in `pixels` (M, S, S, C); `logits` (N, K) and `labels` (N,) are
-    theirs.
+    `rows` (N,) are the judged images' places in `pixels` (M, S, S, C); `probabilities` (N, K) and
+    `labels` (N,) are theirs.
     """
-    probabilities = softmax(logits)
     predicted = probabilities.argmax(axis=1)
     sureness = probabilities.max(axis=1)
     wrong = np.flatnonzero(predicted != labels)
