@@ -187,10 +187,11 @@ _PAGE = """# How often the intervals hold the truth
 Each interval in a report says 95 %. Here each is drawn again and again from populations whose true value
 is known. A star marks what lies outside 95 % ± 1.5. What to take from it:
 
-- **Shares, and F1 of a class**, hold what they say; of 100 images a share takes few values, and so its interval
-  holds in 93 to 96 of 100 cases.
-- **Macro averages** do from a hundred images a class on; with ten a class, the smallest with two or three, they
-  hold the truth in 81 to 97 of 100 cases: they cannot know what the few images of a small class do not show.
+- **Shares, and F1 of a class**, hold what they say; of 100 images a share takes few values, and so its
+  interval holds in 93 to 96 of 100 cases.
+- **Macro averages** do from a hundred images a class on; with ten a class, the smallest with two or three,
+  they hold the truth in 81 to 97 of 100 cases: they cannot know what the few images of a small class do not
+  show.
 - **ROC areas** are rarely too narrow, and too wide (up to 100 %) where a class's scores scatter less than the
   others'.
 - **Average precision's** interval is wider than need be nearly everywhere.

@@ -60,3 +60,11 @@ def test_a_table_is_aligned() -> None:
         "a            1",
         "long name  100",
     ]
+
+
+def test_quiet_keeps_warnings_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.quiet(), progress.bar(2, "a", "steps"):
+        progress.line("not said")
+        progress.warn("said")
+    progress.line("said again")
+    assert capsys.readouterr().err == "warning: said\nsaid again\n"

@@ -15,18 +15,37 @@ from typing import TYPE_CHECKING
 __version__ = "0.1.0"
 
 if TYPE_CHECKING:
+    from foveal.data.sources import get
+    from foveal.dataview import look
     from foveal.deployment.bundle import predict
     from foveal.experiments.comparison import compare
+    from foveal.experiments.estimator import FovealClassifier
     from foveal.experiments.repeat import repeat
     from foveal.fit import resume, train
     from foveal.results import Run, evaluate, report
 
-__all__ = ["Run", "__version__", "compare", "evaluate", "predict", "repeat", "report", "resume", "train"]
+__all__ = [
+    "FovealClassifier",
+    "Run",
+    "__version__",
+    "compare",
+    "evaluate",
+    "get",
+    "look",
+    "predict",
+    "repeat",
+    "report",
+    "resume",
+    "train",
+]
 
 _HOMES = {
+    "FovealClassifier": "foveal.experiments.estimator",
     "Run": "foveal.results",
     "compare": "foveal.experiments.comparison",
     "evaluate": "foveal.results",
+    "get": "foveal.data.sources",
+    "look": "foveal.dataview",
     "predict": "foveal.deployment.bundle",
     "repeat": "foveal.experiments.repeat",
     "report": "foveal.results",

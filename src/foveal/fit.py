@@ -12,6 +12,7 @@ from torch import nn
 
 from foveal import progress, recipes
 from foveal import settings as changes
+from foveal.data.arrays import Arrays
 from foveal.data.augment import Augment
 from foveal.data.batches import steps_per_epoch, training_parts
 from foveal.data.dataset import Dataset, open_dataset
@@ -40,7 +41,7 @@ SAVE_EVERY = 60.0
 
 
 def train(
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | Arrays,
     *,
     recipe: str | Path | Recipe | None = None,
     minutes: float | None = None,
@@ -61,7 +62,8 @@ def train(
     The test split, where there is one, is not touched: `run.evaluate("test")` opens it.
 
     Args:
-        data: a folder in one of the layouts of class folders.
+        data: a folder in one of the layouts of class folders; or images in memory, from which a run cannot
+            be resumed, as it does not keep them.
         recipe: a recipe's name, a TOML or JSON file, or a `Recipe`. Without one, the best training that is
             expected to fit into the budget is planned for the data and the machine.
         minutes: that budget, from the call to the return; 5 if neither it nor a recipe is given.

@@ -8,6 +8,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Protocol
 
@@ -38,9 +39,23 @@ def cell(name: str) -> str:
     return f"'{shown}"
 
 
+_quiet: ContextVar[bool] = ContextVar("quiet", default=False)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Say nothing inside the block but warnings; other threads speak as before."""
+    before = _quiet.set(True)
+    try:
+        yield
+    finally:
+        _quiet.reset(before)
+
+
 def line(text: str) -> None:
     """Say one line."""
-    _write(text)
+    if not _quiet.get():
+        _write(text)
 
 
 def warn(text: str) -> None:
@@ -112,7 +127,7 @@ def bar(total: int | None, label: str, unit: str, *, done: int = 0) -> Iterator[
 
     Where nobody can watch (a pipe, a log file) nothing is shown: whole lines are said with `line`.
     """
-    if not (sys.stderr.isatty() or in_notebook()):
+    if _quiet.get() or not (sys.stderr.isatty() or in_notebook()):
         yield _SilentBar()
         return
     live = _LiveBar(total, label, unit, done)

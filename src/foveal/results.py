@@ -17,11 +17,12 @@ from foveal.deployment import bundle as bundles
 from foveal.deployment.bundle import Bundle, Predictions
 from foveal.errors import DataError, RunError
 from foveal.evaluation import gallery as galleries
-from foveal.evaluation import metrics
+from foveal.evaluation import metrics, pictures
 from foveal.evaluation import report as reports
 from foveal.evaluation.confidence import Tuned, probabilities, tune
 from foveal.evaluation.gallery import Gallery
 from foveal.evaluation.metrics import Evaluation, softmax
+from foveal.evaluation.pictures import Picture
 from foveal.evaluation.predict import (
     averaged_logits,
     load_predictions,
@@ -225,7 +226,7 @@ class Run:
         the training images most like them, which takes as long as judging 10,000 images.
         """
         with only_writer(self.path):
-            return reports.write(self._gather(neighbours=neighbours), self.folder)
+            return reports.write(self._gather(pictured=True, neighbours=neighbours), self.folder)
 
     def _gallery(self, judged: Evaluation, found: NDArray[np.float32], *, neighbours: bool) -> Gallery | None:
         """Gather the errors of an evaluation with its logits; None where the data are gone or changed."""
@@ -248,14 +249,44 @@ class Run:
             training=dataset.rows("train") if neighbours else None,
         )
 
+    # ---- pictures, for a notebook: those of the report, of the split that it judges
+
+    def learning_curves(self) -> Picture:
+        """Draw loss and accuracy by epoch."""
+        return pictures.learning_curves(self._gather(curved=False))
+
+    def confusion_matrix(self) -> Picture:
+        """Draw how many images of each class were predicted as each class: of the test split, once judged."""
+        return pictures.confusion_matrix(self._gather(curved=False))
+
+    def roc_curves(self) -> Picture:
+        """Draw the ROC curve of each class against the rest: of the test split, once judged."""
+        return pictures.roc_curves(self._gather())
+
+    def errors(self, most: int = 16) -> Picture | None:
+        """Draw images that were predicted wrongly, the surest first; None if all of them were right.
+
+        They are of the test split, once judged.
+        """
+        split: Judged = "validation" if self.evaluation("test") is None else "test"
+        evaluation = self.evaluation(split)
+        if evaluation is None:
+            raise RunError(f"{self.path} has not been evaluated; evaluate it first")
+        found, labels = self._predictions(evaluation)
+        rows = self.dataset.rows(split)
+        pixels, classes = self.dataset.pack.pixels, self.dataset.classes
+        shares = probabilities(found, self.bundle.temperature)
+        return pictures.errors(pixels, rows, shares, labels, classes, most=most)
+
     def _gather(
         self,
         *,
         curved: bool = True,
+        pictured: bool = False,
         neighbours: bool = False,
         fresh: Mapping[Judged, Evaluation] | None = None,
     ) -> Report:
-        """Put together what a report tells, with or without curves and pictures of errors.
+        """Put together what a report tells, with or without curves, pictures of errors and their neighbours.
 
         `fresh` evaluations by split go before stored ones.
         """
@@ -269,7 +300,8 @@ class Run:
         if judged is not None and curved:
             found, labels = self._predictions(judged)
             curves = class_curves(softmax(found), labels, [each.name for each in judged.classes])
-            gallery = self._gallery(judged, found, neighbours=neighbours)
+            if pictured:
+                gallery = self._gallery(judged, found, neighbours=neighbours)
         decoding = self.bundle.decoding
         layers = registry.layer_table(self.model, size=decoding.size, channels=decoding.channels)
         return Report.of_run(

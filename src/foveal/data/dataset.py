@@ -9,6 +9,7 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
+from foveal.data.arrays import PLACE, Arrays
 from foveal.data.pack import Pack, is_packed, open_pack, require_images
 from foveal.data.scan import Listing, sampled, scan
 from foveal.data.split import Rows, Splits, check_options, split
@@ -90,7 +91,7 @@ def default_cache() -> Path:
 
 
 def open_dataset(
-    root: str | os.PathLike[str] | Listing,
+    root: str | os.PathLike[str] | Listing | Arrays,
     image: Image,
     *,
     validation: str | None = None,
@@ -103,8 +104,21 @@ def open_dataset(
     """List a folder, decode it or find its pack, and divide it; see `scan`, `open_pack` and `split`.
 
     With a `share` a sample of so many of its files, stratified, takes the place of them all. `known` is a
-    cache that a file names: the pack is taken from there if it has it, but nothing is written there.
+    cache that a file names: the pack is taken from there if it has it, but nothing is written there. Images
+    in memory are only divided: cache and share have no meaning for them.
     """
+    if isinstance(root, Arrays):
+        pack = root.pack(image)
+        return Dataset(
+            root=PLACE,
+            pack=pack,
+            labels=root.labels,
+            classes=root.classes,
+            splits=root.split(pack.digests, validation=validation, group=group, seed=seed),
+            left_out={},
+            options={"validation": validation, "group": group, "share": None},
+            listed=len(root.labels),
+        )
     whole = root if isinstance(root, Listing) else scan(root)
     check_options(whole, validation=validation, group=group)
     listing = whole if share is None else sampled(whole, share, seed=seed)

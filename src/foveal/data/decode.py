@@ -324,6 +324,21 @@ def resize(image: Image.Image, decoding: Decoding) -> Image.Image:
             return padded
 
 
+def bring(images: NDArray[np.uint8], decoding: Decoding) -> NDArray[np.uint8]:
+    """Bring uint8 images in memory (N, H, W, C), C being 1 or 3, to (N, S, S, C') as files are brought to it.
+
+    Images that have that shape already are returned as they are.
+    """
+    shape = (len(images), decoding.size, decoding.size, decoding.channels)
+    if images.shape == shape:
+        return np.ascontiguousarray(images)
+    brought = np.empty(shape, dtype=np.uint8)
+    for row, image in enumerate(images):
+        plain = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
+        brought[row] = _finish(Image.fromarray(plain), decoding, clipped=0).pixels
+    return brought
+
+
 def encode_png(pixels: NDArray[np.uint8]) -> bytes:
     """Encode uint8 pixels (H, W) or (H, W, 3) as PNG, without loss."""
     file = io.BytesIO()

@@ -25,7 +25,11 @@ NAMES = ("cifar10", "digits")
 
 
 def get(
-    name: str, destination: str | os.PathLike[str], *, archive: str | os.PathLike[str] | None = None
+    name: str,
+    destination: str | os.PathLike[str],
+    *,
+    archive: str | os.PathLike[str] | None = None,
+    exist_ok: bool = False,
 ) -> Path:
     """Write a named dataset as class folders.
 
@@ -35,6 +39,8 @@ def get(
             `000_airplane` … `009_truck`; `digits` becomes `train` and `test`, each with `0` … `9`.
         archive: CIFAR-10's Python archive, where it is here already; without it, it is downloaded into
             the user's cache folder.
+        exist_ok: take a folder that is there already, and is not empty, as it is: for a script or a notebook
+            that runs again.
 
     Returns:
         The destination.
@@ -45,6 +51,8 @@ def get(
         OutsideError: the network or the disk failed.
     """
     folder = Path(destination)
+    if exist_ok and name in NAMES and folder.is_dir() and any(folder.iterdir()):
+        return folder
     match name:
         case "cifar10":
             return get_batches(CIFAR10, folder, archive=None if archive is None else Path(archive))

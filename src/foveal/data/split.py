@@ -94,6 +94,29 @@ def check_options(
     return _validation_folder(listing, validation), _groups(listing, group)
 
 
+def split_off(
+    rows: Rows, labels: Sequence[int], digests: Sequence[str], *, share: float, seed: int
+) -> tuple[Rows, Rows]:
+    """Divide rows into those that train and a share that validates, stratified, equal images on one side.
+
+    `labels` and `digests` are those of every row from 0 on. A class of one image trains: unlike a split that
+    tests, one that validates can do without it.
+
+    Raises:
+        DataError: the share is none, or no image is left to validate.
+    """
+    if not 0 < share <= 0.5:  # above, a class of one image might not train
+        raise DataError(f"the share that validates is {share:g}; it must be above 0 and at most 0.5")
+    units = _units(rows.tolist(), digests, None)
+    train, validating = _divide(rows, labels, units, (1 - share, share), np.random.default_rng(seed))
+    if len(validating) == 0 or len(train) == 0:
+        raise DataError(
+            f"{len(rows)} images are too few to set {share:.0%} aside for validation; "
+            f"take more, or let nothing validate"
+        )
+    return train, validating
+
+
 def _folders(listing: Listing, pack: Pack) -> dict[str, Rows]:
     """Return the readable rows of each given folder."""
     rows: dict[str, list[int]] = {}
@@ -196,7 +219,7 @@ def _divide(
     rows: Rows,
     labels: Sequence[int],
     units: dict[int, int],
-    shares: Sequence[int],
+    shares: Sequence[float],
     random: np.random.Generator,
 ) -> list[Rows]:
     """Divide rows by `shares`, alike within each class, whole units at a time.

@@ -91,7 +91,7 @@ class Views:
     loss: float
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
     """How a classifier did on one split. Shares are fractions, the loss is in nats."""
 
@@ -165,6 +165,8 @@ class Evaluation:
         shown = table(_HEADER, self._rows(), right={1, 2, 3, 4, 5})
         seen = "" if self.views is None else f"{self.views_sentence}\n"
         return f"{self._headline()}\n{seen}\n{shown}"
+
+    __repr__ = __str__
 
     def _headline(self) -> str:
         return f"{printable(self.split, 80)}: {self._figures(self)}, {self.n:,} images"

@@ -210,6 +210,29 @@ def precision_recall_curves(curves: Sequence[ClassCurves], stem: Path) -> str:
     return save(stem, (9, 5.6), draw)
 
 
+def gallery(
+    images: Sequence[NDArray[np.uint8]], captions: Sequence[str], stem: Path, *, columns: int = 8
+) -> str:
+    """Draw small images uint8 (S, S, C) in a grid, each under its caption of a line or more.
+
+    Pixels are drawn as squares, not smoothed. Written and returned as by `learning_curves`; there must be at
+    least one image.
+    """
+    rows = -(-len(images) // columns)
+    lines = max(caption.count("\n") + 1 for caption in captions)
+
+    def draw(figure: "Figure") -> None:
+        grid = figure.subplots(rows, columns, squeeze=False)
+        for axes in grid.flat:
+            axes.set_axis_off()
+        for axes, image, caption in zip(grid.flat, images, captions, strict=False):
+            plain = image[..., 0] if image.shape[2] == 1 else image
+            axes.imshow(plain, cmap="gray", vmin=0, vmax=255, interpolation="nearest")
+            axes.set_title(caption, fontsize=8, loc="center", pad=4)
+
+    return save(stem, (9, rows * (9 / columns + 0.15 * lines)), draw)
+
+
 def reliability(confidence: Confidence, stem: Path) -> str:
     """Draw accuracy over confidence, as trained and with the temperature, and risk over coverage.
 

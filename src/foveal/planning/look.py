@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 
 from foveal import recipes
+from foveal.data.arrays import Arrays
 from foveal.data.batches import Batch
 from foveal.data.dataset import default_cache
 from foveal.data.pack import is_packed
@@ -58,9 +59,10 @@ def look(
     why = []
     training = max(1, sum(record.folder != "test" for record in listing.records))
     if "image.size" not in changed:
-        size = next((each for each in SIZES if each >= seen.side), SIZES[-1])
-        image = replace(image, size=size)
-        why.append(f"images of {size} × {size} pixels: their longer side is {seen.side} at the median")
+        image = replace(image, size=_size(seen.side))
+        why.append(
+            f"images of {image.size} × {image.size} pixels: their longer side is {seen.side} at the median"
+        )
     fitting = _images_that_fit(image, TRAINING * left)
     while fitting < training and "image.size" not in changed and image.size >= 2 * SMALLEST:
         image = replace(image, size=image.size // 2)
@@ -75,6 +77,19 @@ def look(
         f"there is no time to decode all and to see each once"
     )
     return Look(image=image, share=share, why=tuple(why))
+
+
+def look_at(arrays: Arrays, image: Image, *, changed: Collection[str]) -> Look:
+    """Choose the size of images that are in memory; there is nothing to decode, so all of them are taken."""
+    if "image.size" in changed:
+        return Look(image=image, share=None, why=())
+    image = replace(image, size=_size(arrays.side))
+    why = f"images of {image.size} × {image.size} pixels: their longer side is {arrays.side}"
+    return Look(image=image, share=None, why=(why,))
+
+
+def _size(side: int) -> int:
+    return next((each for each in SIZES if each >= side), SIZES[-1])
 
 
 def _images_that_fit(image: Image, seconds: float) -> float:

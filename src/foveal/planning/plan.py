@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from math import inf
 from typing import Any
 
+from foveal.data.arrays import Arrays
 from foveal.data.batches import steps_per_epoch, training_parts
 from foveal.data.dataset import Dataset, open_dataset
 from foveal.data.scan import scan
@@ -14,7 +15,7 @@ from foveal.data.symmetry import mirror_asymmetry
 from foveal.errors import RecipeError
 from foveal.evaluation.gallery import SEARCHED
 from foveal.planning.ladder import LADDER, on_rung, widths
-from foveal.planning.look import look
+from foveal.planning.look import look, look_at
 from foveal.planning.measure import Cost, measure
 from foveal.planning.need import enough_memory
 from foveal.recipe import Recipe
@@ -80,7 +81,7 @@ def most_epochs(images: int) -> float:
 
 
 def planned(
-    data: str | os.PathLike[str],
+    data: str | os.PathLike[str] | Arrays,
     base: Recipe,
     changed: frozenset[str],
     *,
@@ -93,12 +94,15 @@ def planned(
     if not 0 < seconds < inf:
         raise RecipeError(f"the budget is {seconds:g} seconds; it must be above 0")
     _refuse_settings(changed)
-    listing = scan(data)
-    check_options(listing, validation=options["validation"], group=options["group"])
-    seen = look(
-        listing, base.image, changed=changed, seconds=seconds, left=seconds - clock(), cache=options["cache"]
-    )
-    dataset = open_dataset(listing, seen.image, share=seen.share, **options)
+    if isinstance(data, Arrays):
+        seen = look_at(data, base.image, changed=changed)
+        dataset = open_dataset(data, seen.image, **options)
+    else:
+        listing = scan(data)
+        check_options(listing, validation=options["validation"], group=options["group"])
+        left = seconds - clock()
+        seen = look(listing, base.image, changed=changed, seconds=seconds, left=left, cache=options["cache"])
+        dataset = open_dataset(listing, seen.image, share=seen.share, **options)
     made = plan(
         dataset,
         replace(base, image=seen.image),
