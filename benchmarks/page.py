@@ -37,9 +37,8 @@ def main() -> None:
             browser.close()
             print(f"first contentful paint after {found[-1]:.0f} ms")
     size = asked.page.stat().st_size
-    print(
-        f"median {median(found):.0f} ms ({min(found):.0f} to {max(found):.0f}, n = {len(found)}), {size:,} bytes"
-    )
+    spread = f"{min(found):.0f} to {max(found):.0f}, n = {len(found)}"
+    print(f"median {median(found):.0f} ms ({spread}), {size:,} bytes")
 
 
 if __name__ == "__main__":
