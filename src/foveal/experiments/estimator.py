@@ -21,7 +21,7 @@ from foveal.data.decode import bring
 from foveal.deployment import bundle as bundles
 from foveal.errors import DataError, Interrupted, RecipeError
 from foveal.evaluation.confidence import probabilities
-from foveal.evaluation.predict import logits
+from foveal.evaluation.predict import BATCH, logits
 from foveal.fit import train
 from foveal.recipe import Recipe
 from foveal.run import outside_faults
@@ -155,7 +155,11 @@ class FovealClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         if shape is not None and shape != self.image_shape_:
             raise DataError(f"X has images of the shape {shape}, but fit saw {self.image_shape_}")
         pixels = self._pixels(validate_data(self, rows, dtype="numeric", reset=False))
-        found = logits(self.bundle_.network, bring(pixels, self.bundle_.decoding))
+        brought = bring(pixels, self.bundle_.decoding)
+        # Sums in single precision depend on the size of the batch, in the last digit. In whole batches only,
+        # an image has the same probabilities whatever is predicted beside it.
+        empty = np.zeros((-len(brought) % BATCH, *brought.shape[1:]), dtype=np.uint8)
+        found = logits(self.bundle_.network, np.concatenate([brought, empty]))[: len(brought)]
         return probabilities(found, self.bundle_.temperature)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
