@@ -5,7 +5,7 @@ that only the second does, and `n` images in all. Where both are right, or both 
 """
 
 from collections.abc import Sequence
-from math import ceil, comb, sqrt
+from math import ceil, comb, erfc, sqrt
 from statistics import NormalDist
 
 
@@ -28,7 +28,7 @@ def mcnemar(first: int, second: int) -> float:
         return 1.0
     if tosses > _EXACT:
         # The normal limit, its half step left out as mid-p does.
-        return 2 * (1 - NormalDist().cdf(abs(first - second) / sqrt(tosses)))
+        return erfc(abs(first - second) / sqrt(2 * tosses))
     below = sum(comb(tosses, k) for k in range(fewer))
     return float((2 * below + comb(tosses, fewer)) / 2**tosses)
 

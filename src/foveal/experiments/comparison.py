@@ -9,8 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.errors import RunError
-from foveal.evaluation.compare import Comparison, Contender, RecipeComparison, compare_recipes
+from foveal.evaluation.compare import Contender
 from foveal.evaluation.compare import compare as compare_contenders
+from foveal.evaluation.compare_recipes import RecipeComparison, compare_recipes
+from foveal.evaluation.compared import Comparison
+from foveal.evaluation.metrics import softmax
 from foveal.evaluation.predict import load_predictions
 from foveal.experiments.repeat import FILE, Group, load
 from foveal.models import registry
@@ -18,8 +21,8 @@ from foveal.results import Judged, Run
 
 ONE_RUN_EACH = (
     "This says which of these models is better on images like these. Whether one recipe is better than "
-    "another it does not say: each was trained once, and another seed would give another model. Groups of "
-    "runs do (foveal repeat)."
+    "another it does not say: each was trained once, and another seed would give another model, with other "
+    "errors. Groups of runs do (foveal repeat)."
 )
 
 
@@ -87,17 +90,28 @@ def compare_runs(*runs: str | os.PathLike[str] | Run, split: Judged = "test") ->
             )
         evaluation = run.evaluation(split)
         assert evaluation is not None  # its images were read
-        found, _ = load_predictions(run.folder.predictions, split, n=evaluation.n, classes=len(classes))
+        found, label_of = load_predictions(
+            run.folder.predictions, split, n=evaluation.n, classes=len(classes)
+        )
         contenders.append(
             Contender(
                 name=name,
                 predicted=found.argmax(axis=1)[order],
+                of_truth=softmax(found)[np.arange(len(found)), label_of][order],
                 seconds=run.summary()["seconds"],
                 parameters=sum(registry.count_parameters(run.model)),
                 about={"run": str(run.path), **_about(run)},
             )
         )
-    return compare_contenders(contenders, expected[2], classes, split=split, recipes=ONE_RUN_EACH)
+    files = first.folder.dataset["splits"][split]["files"]
+    return compare_contenders(
+        contenders,
+        expected[2],
+        classes,
+        split=split,
+        recipes=ONE_RUN_EACH,
+        paths=[files[row][0] for row in expected[0].tolist()],
+    )
 
 
 def _about(run: Run) -> dict[str, Any]:
@@ -109,8 +123,9 @@ def _about(run: Run) -> dict[str, Any]:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Name runs by their folders; where two are called alike, by their paths."""
-    short = [path.resolve().name for path in paths]
+    """Name runs by their folders, those of a group by both; where two are called alike, by their paths."""
+    whole = [path.resolve() for path in paths]
+    short = [f"{each.parent.name}/{each.name}" if _is_group(each.parent) else each.name for each in whole]
     return short if len(set(short)) == len(short) else [str(path) for path in paths]
 
 
