@@ -5,7 +5,7 @@ that only the second does, and `n` images in all. Where both are right, or both 
 """
 
 from collections.abc import Sequence
-from math import ceil, comb, erfc, sqrt
+from math import ceil, erfc, sqrt
 from statistics import NormalDist
 
 
@@ -29,8 +29,11 @@ def mcnemar(first: int, second: int) -> float:
     if tosses > _EXACT:
         # The normal limit, its half step left out as mid-p does.
         return erfc(abs(first - second) / sqrt(2 * tosses))
-    below = sum(comb(tosses, k) for k in range(fewer))
-    return float((2 * below + comb(tosses, fewer)) / 2**tosses)
+    below, ways = 0, 1
+    for k in range(fewer):
+        below += ways
+        ways = ways * (tosses - k) // (k + 1)  # from the ways to choose k to those to choose k + 1: exact
+    return float((2 * below + ways) / 2**tosses)
 
 
 _EXACT = 1000
