@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import stats
 
 import journal
 import record
@@ -110,13 +111,22 @@ def outcomes(lines: Sequence[Line], setting: str) -> Right:
     return np.unpackbits(np.stack(packed), axis=1, count=those[0]["n"]).astype(bool)
 
 
-def of_recipes(right: Right, size: int, draws: int, draw: np.random.Generator) -> float:
-    """Return the share of draws of two groups of this size, no run in common, that are called different."""
-    called = 0
+def of_recipes(right: Right, size: int, draws: int, draw: np.random.Generator) -> tuple[float, float]:
+    """Return the share of draws of two groups of this size, no run in common, that are called different.
+
+    The second figure is the same of Welch's test on their accuracies alone, which knows nothing of images.
+    """
+    called, groups = 0, []
     for _ in range(draws):
         runs = draw.permutation(len(right))[: 2 * size]
         called += difference_of_recipes(right[runs[:size]], right[runs[size:]]).p < LEVEL
-    return called / draws
+        groups.append(runs.reshape(2, size))
+    accuracies = right.mean(axis=1)[np.stack(groups)]  # (draws, 2, size)
+    means, deviations = accuracies.mean(axis=2).T, accuracies.std(axis=2, ddof=1).T
+    welch = stats.ttest_ind_from_stats(
+        means[0], deviations[0], size, means[1], deviations[1], size, equal_var=False
+    )
+    return called / draws, float((welch.pvalue < LEVEL).mean())
 
 
 def of_models(right: Right, draws: int, draw: np.random.Generator) -> float:
@@ -177,7 +187,7 @@ def bounds(right: Right, *, sets: int = SETS, draws: int = DRAWS) -> dict[str, A
     for _ in range(sets):
         runs = synthetic(right, draw)
         for size, found in rates.items():
-            found.append(of_recipes(runs, size, draws, draw))
+            found.append(of_recipes(runs, size, draws, draw)[0])
     return {
         "command": "python benchmarks/chance.py --table --bounds",
         "sets": sets,
@@ -198,20 +208,22 @@ def table(lines: Sequence[Line], allowed: dict[str, Any]) -> str:
     runs = f"{len(right)} runs of `sprint`"
     rows: list[list[object]] = []
     for size in SIZES:
-        rate, here = of_recipes(right, size, DRAWS, draw), allowed["sizes"][str(size)]
+        (rate, welch), here = of_recipes(right, size, DRAWS, draw), allowed["sizes"][str(size)]
         what = f"recipes: two groups of {size} of {runs}"
-        rows.append([what, "seeds alone", f"{rate:.2%}", f"{here['low']:.1%} to {here['high']:.1%}"])
+        rows.append(
+            [what, "seeds alone", f"{rate:.2%}", f"{here['low']:.1%} to {here['high']:.1%}", f"{welch:.2%}"]
+        )
     rate = of_models(right, DRAWS, draw)
     spread = 1.96 * np.sqrt(LEVEL * (1 - LEVEL) / DRAWS)
     near = f"{LEVEL - spread:.1%} to {LEVEL + spread:.1%}"
-    rows.append([f"models: two of {runs}, swapped image by image", "chance alone", f"{rate:.2%}", near])
+    rows.append([f"models: two of {runs}, swapped image by image", "chance alone", f"{rate:.2%}", near, ""])
     for size in SIZES[:2]:
         rate = between(right, shorter, size, DRAWS, draw)
         what = f"recipes: {size} runs of two epochs, {size} of one"
-        rows.append([what, f"{100 * (right.mean() - shorter.mean()):.2f} points", f"{rate:.2%}", ""])
+        rows.append([what, f"{100 * (right.mean() - shorter.mean()):.2f} points", f"{rate:.2%}", "", ""])
     called, pairs = of_seeds(right)
-    rows.append([f"models: two of {runs}, as they are", "the seed", f"{called / pairs:.2%}", ""])
-    header = ["compared", "differ in", "called different", "chance allows"]
+    rows.append([f"models: two of {runs}, as they are", "the seed", f"{called / pairs:.2%}", "", ""])
+    header = ["compared", "differ in", "called different", "chance allows", "Welch's test"]
     deviation = 100 * float(right.mean(axis=1).std(ddof=1))
     about = f"mean accuracy {right.mean():.2%}, from seed to seed ± {deviation:.2f} points"
     return f"{journal.table(header, rows)}\n\n{about}; {journal.described(lines)}"
