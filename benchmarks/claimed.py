@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 import chance
 import journal
 from foveal.evaluation.compare import Contender, compare
-from foveal.evaluation.compare_recipes import RecipeComparison, compare_recipes
+from foveal.evaluation.compare_recipes import Recipe, RecipeComparison, compare_recipes
 from foveal.evaluation.compared import Comparison, Pair
 from foveal.evaluation.crossed import Right
 
@@ -153,7 +153,9 @@ class Runs:
     def recipes(self) -> RecipeComparison:
         """The notebook's recipe and `sprint`, over seeds, as `foveal compare` does it."""
         ours = np.stack([each.predicted == self.labels for each in self.of(NOTEBOOK)])
-        return compare_recipes([(NOTEBOOK, ours), (OURS, self.seeds)], split="test")
+        return compare_recipes(
+            [Recipe(name=NOTEBOOK, right=ours), Recipe(name=OURS, right=self.seeds)], split="test"
+        )
 
     def confusion(self, run: Judged) -> NDArray[np.int64]:
         """Return a run's confusion matrix, (true, predicted)."""

@@ -1,5 +1,7 @@
 """Runs compared on the test images they share."""
 
+import base64
+import io
 import json
 import re
 import shutil
@@ -7,11 +9,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import foveal
 from foveal.cli.main import main
 from foveal.errors import RunError
 from foveal.evaluation.compare import Contender, compare
+from foveal.evaluation.compare_page import render
+from foveal.evaluation.compare_recipes import Recipe, compare_recipes
 from foveal.evaluation.compared import Comparison
 from foveal.evaluation.verdict import p_value, roughly
 
@@ -232,3 +237,49 @@ def test_names_are_told_apart(two: list[Path], tmp_path: Path) -> None:
     copied = Path(shutil.copytree(two[0], tmp_path / "seed-1"))
     found = foveal.compare(two[0], copied)
     assert [each["name"] for each in found.contenders] == [str(two[0]), str(copied)]
+
+
+def test_a_page_tells_the_same_and_shows_images(
+    two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "page.html"
+    assert main(["compare", *map(str, two), "--html", str(file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    page = file.read_text(encoding="utf-8")
+    (pair,) = found["pairs"]
+    shown = [
+        each["path"]
+        for side in (0, 1)
+        for each in found["images"]
+        if each["predicted"][side] == each["label"]
+    ]
+    assert shown
+    assert [path in page for path in shown] == [True] * len(shown)
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == len(shown)
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
+    run = foveal.Run(two[0])
+    packed = run.dataset.pack.pixels[run.dataset.pack.paths.index(shown[0])]
+    assert np.array_equal(pixels, packed.squeeze())
+    assert f"<td>{pair['confusions'][0]['first']}</td>" in page
+    assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
+
+
+def test_a_page_is_written_where_the_images_are_gone_and_names_are_hostile(tmp_path: Path) -> None:
+    labels = np.arange(40) % 2
+    contenders = [
+        contender("<script>alert(1)</script>\u202e", labels),
+        contender("two", np.where(np.arange(40) < 9, 1 - labels, labels)),
+    ]
+    paths = [f"test/<img src=x>{row}" for row in range(40)]
+    found = compare(contenders, labels, ["<b>cat", "dog"], split="test", recipes="", paths=paths)
+    page = render(found, {})
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "<b>" not in page
+    assert "\u202e" not in page
+    assert "The images themselves are not where they were" in page
+    groups = [Recipe(name=name, right=np.eye(3, 30, dtype=bool)) for name in ("one", "<i>")]
+    page = render(compare_recipes(groups, split="test"), {})
+    assert "their means are equal" in page
+    assert "<i>" not in page

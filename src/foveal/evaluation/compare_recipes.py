@@ -13,6 +13,18 @@ from foveal.progress import printable, table
 
 
 @dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """A recipe, by several runs of it."""
+
+    name: str
+    right: Right
+    """(runs, images), who got which image right."""
+    seconds: float | None = None
+    """A run's training takes, in the mean."""
+    parameters: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RecipePair:
     """What several runs of each say of two recipes."""
 
@@ -57,7 +69,7 @@ class RecipeComparison:
     split: str
     n: int
     groups: tuple[dict[str, Any], ...]
-    """Name, runs, mean, deviation and interval of each."""
+    """Name, runs, mean, deviation and interval of each, seconds of training in the mean, and parameters."""
     pairs: tuple[RecipePair, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -67,7 +79,8 @@ class RecipeComparison:
             pair["interval"] = list(pair["interval"])
         return {"schema": SCHEMA, "kind": "recipes", **values, "pairs": list(values["pairs"])}
 
-    def __str__(self) -> str:
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Lay out the groups: header and rows of cells."""
         rows = [
             [
                 printable(each["name"], 60),
@@ -75,20 +88,33 @@ class RecipeComparison:
                 f"{100 * each['mean']:.2f} %",
                 f"{100 * each['deviation']:.2f}",
                 " to ".join(f"{100 * bound:.2f} %" for bound in each["interval"]),
+                "" if each["seconds"] is None else f"{each['seconds']:,.1f}",
+                "" if each["parameters"] is None else f"{each['parameters']:,}",
             ]
             for each in self.groups
         ]
         header = ["group", "runs", "mean accuracy", "deviation, points", "95 % interval of the mean"]
-        parts = [f"{self.n:,} {self.split} images", table(header, rows, right={1, 2, 3})]
-        return "\n\n".join([*parts, *(pair.sentence() for pair in self.pairs)])
+        header += ["seconds of training", "parameters"]
+        return header, rows
+
+    def __str__(self) -> str:
+        parts = [f"{self.n:,} {self.split} images", table(*self.rows(), right={1, 2, 3, 5, 6})]
+        return "\n\n".join([*parts, *(pair.sentence() for pair in self.pairs), METHODS])
 
     __repr__ = __str__
 
 
-def compare_recipes(groups: Sequence[tuple[str, Right]], *, split: str) -> RecipeComparison:
-    """Compare recipes by who got which image right: of each its name and (runs, images), the same images."""
+METHODS = (
+    "p: t test over seeds and images with Satterthwaite's degrees of freedom, corrected by Holm for all "
+    "pairs. Intervals of a mean: Student's t over seeds."
+)
+
+
+def compare_recipes(groups: Sequence[Recipe], *, split: str) -> RecipeComparison:
+    """Compare recipes by who got which image right, the same images in the same order for all."""
     found = [
-        (one[0], other[0], difference_of_recipes(one[1], other[1])) for one, other in combinations(groups, 2)
+        (one.name, other.name, difference_of_recipes(one.right, other.right))
+        for one, other in combinations(groups, 2)
     ]
     corrected = holm([each.p for _, _, each in found])
     pairs = []
@@ -106,15 +132,18 @@ def compare_recipes(groups: Sequence[tuple[str, Right]], *, split: str) -> Recip
             )
         )
     described = []
-    for name, right in groups:
-        over = spread(right.mean(axis=1).tolist())
+    for group in groups:
+        over = spread(group.right.mean(axis=1).tolist())
         described.append(
             {
-                "name": name,
+                "name": group.name,
                 "runs": over.n,
                 "mean": over.mean,
                 "deviation": over.deviation,
                 "interval": None if over.interval is None else list(over.interval),
+                "seconds": group.seconds,
+                "parameters": group.parameters,
             }
         )
-    return RecipeComparison(split=split, n=groups[0][1].shape[1], groups=tuple(described), pairs=tuple(pairs))
+    n = groups[0].right.shape[1]
+    return RecipeComparison(split=split, n=n, groups=tuple(described), pairs=tuple(pairs))

@@ -1,5 +1,6 @@
 """What a comparison of classifiers found, as figures, as JSON and in words."""
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -135,7 +136,8 @@ class Comparison:
         values["pairs"], values["images"] = list(values["pairs"]), list(values["images"])
         return {"schema": SCHEMA, "kind": "models", **values}
 
-    def __str__(self) -> str:
+    def rows(self) -> tuple[list[str], list[list[str]]]:
+        """Lay out the contenders: header and rows of cells."""
         rows = [
             [
                 printable(each["name"], 60),
@@ -146,10 +148,12 @@ class Comparison:
             ]
             for each in self.contenders
         ]
-        header = ["run", "accuracy", "95 % interval", "seconds of training", "parameters"]
+        return ["run", "accuracy", "95 % interval", "seconds of training", "parameters"], rows
+
+    def __str__(self) -> str:
         parts = [
             f"{self.n:,} {self.split} images",
-            table(header, rows, right={1, 3, 4}),
+            table(*self.rows(), right={1, 3, 4}),
             *(pair.sentence() for pair in self.pairs),
             *(self._of_two(self.pairs[0]) if len(self.pairs) == 1 else []),
             METHODS,
@@ -192,6 +196,13 @@ def _classes(pair: Pair) -> str:
     changed = [each for each in pair.classes if each.p < LEVEL]
     if not changed:
         return f"No class's recall differs by more than chance ({len(pair.classes)} classes)."
+    header, rows = class_rows(sorted(changed, key=lambda each: each.difference))
+    laid = table(header, rows, right=set(range(1, len(header))))
+    return f"Classes whose recall differs by more than chance:\n{laid}"
+
+
+def class_rows(classes: Sequence[ClassChange]) -> tuple[list[str], list[list[str]]]:
+    """Lay out how the recall of classes differs: header and rows of cells."""
     rows = [
         [
             printable(each.name, 40),
@@ -202,12 +213,9 @@ def _classes(pair: Pair) -> str:
             f"{points(each.interval[0])} to {points(each.interval[1])}",
             p_value(each.p).removeprefix("p ").removeprefix("= "),
         ]
-        for each in sorted(changed, key=lambda each: each.difference)
+        for each in classes
     ]
-    header = ["class", "images", "first alone", "second alone", "recall, points", "95 % interval", "p"]
-    return (
-        f"Classes whose recall differs by more than chance:\n{table(header, rows, right={1, 2, 3, 4, 5, 6})}"
-    )
+    return ["class", "images", "first alone", "second alone", "recall, points", "95 % interval", "p"], rows
 
 
 def _confusions(pair: Pair) -> str:
@@ -215,6 +223,13 @@ def _confusions(pair: Pair) -> str:
     changed = [each for each in pair.confusions if each.p < LEVEL]
     if not changed:
         return "No two classes are confused more or less often by more than chance."
+    laid = table(*confusion_rows(changed[:MOST_ROWS]), right={1, 2, 3})
+    more = f", the surest {MOST_ROWS} of {len(changed)}" if len(changed) > MOST_ROWS else ""
+    return f"Confusions rarer or more frequent by more than chance{more}:\n{laid}"
+
+
+def confusion_rows(confusions: Sequence[Confusion]) -> tuple[list[str], list[list[str]]]:
+    """Lay out how often classes are confused: header and rows of cells."""
     rows = [
         [
             f"{printable(each.true, 40)} → {printable(each.predicted, 40)}",
@@ -222,8 +237,6 @@ def _confusions(pair: Pair) -> str:
             f"{each.second:,}",
             p_value(each.p).removeprefix("p ").removeprefix("= "),
         ]
-        for each in changed[:MOST_ROWS]
+        for each in confusions
     ]
-    laid = table(["true → predicted", "first", "second", "p"], rows, right={1, 2, 3})
-    more = f", the surest {MOST_ROWS} of {len(changed)}" if len(changed) > MOST_ROWS else ""
-    return f"Confusions rarer or more frequent by more than chance{more}:\n{laid}"
+    return ["true → predicted", "first", "second", "p"], rows
