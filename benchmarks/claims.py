@@ -26,8 +26,8 @@ import journal
 from claimed import AFTER, BEFORE, LINES, NOTEBOOK, OURS, Runs, backwards, collect, title
 from claims_classes import areas, classes, hardest_pair, kinds, macro
 from foveal.evaluation.compared import Pair
+from foveal.evaluation.error_kinds import DRAWS
 from foveal.evaluation.intervals import wilson
-from foveal.evaluation.mistakes import DRAWS
 from foveal.evaluation.verdict import LEVEL, p_value, points
 
 PAGE = Path(__file__).parents[1] / "docs" / "comparisons.md"

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.evaluation.compared import Apart, ClassChange, Comparison, Pair
+from foveal.evaluation.error_kinds import confusions, same_mistakes
 from foveal.evaluation.intervals import wilson
-from foveal.evaluation.mistakes import confusions, same_mistakes
 from foveal.evaluation.paired import difference, holm, images_needed, mcnemar
 from foveal.evaluation.verdict import judge
 

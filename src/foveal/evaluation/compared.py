@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from foveal.evaluation.error_kinds import Confusion, SameMistakes
 from foveal.evaluation.metrics import percent
-from foveal.evaluation.mistakes import Confusion, SameMistakes
 from foveal.evaluation.verdict import LEVEL, SCHEMA, Verdict, p_value, points, roughly
 from foveal.progress import printable, table
 

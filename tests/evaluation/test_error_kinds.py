@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from foveal.evaluation import mistakes
-from foveal.evaluation.mistakes import confusions, same_mistakes
+from foveal.evaluation import error_kinds
+from foveal.evaluation.error_kinds import confusions, same_mistakes
 
 SETS = int(os.environ.get("FOVEAL_DRAWS", "2000"))
 CLASSES = 6
@@ -66,7 +66,7 @@ def test_other_mistakes_are_found_and_measured() -> None:
     labels, first, second = two(draw, 10_000, (0.3, 0.15), taken_for(np.random.default_rng(10)))
     found = same_mistakes(labels, first, second, CLASSES)
     assert found is not None
-    assert found.p == 1 / (mistakes.DRAWS + 1)
+    assert found.p == 1 / (error_kinds.DRAWS + 1)
     assert found.distance > 3 * found.by_chance
     assert (found.first, found.second) == (int((first != labels).sum()), int((second != labels).sum()))
 
@@ -122,7 +122,7 @@ def test_chance_alone_gives_the_distance_that_is_told() -> None:
 def test_large_pieces_and_small_ones_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, first, second = two(np.random.default_rng(5), 500, (0.2, 0.2))
     whole = same_mistakes(labels, first, second, CLASSES)
-    monkeypatch.setattr(mistakes, "_CELLS_AT_A_TIME", 1)
+    monkeypatch.setattr(error_kinds, "_CELLS_AT_A_TIME", 1)
     assert same_mistakes(labels, first, second, CLASSES) == whole
 
 
