@@ -32,6 +32,10 @@ def test_the_normal_limit_continues_the_sum(first: int, monkeypatch: pytest.Monk
     assert mcnemar(first, 1000 - first) == pytest.approx(exact, abs=5e-4)
 
 
+def test_a_p_value_is_never_zero_by_rounding() -> None:
+    assert mcnemar(510, 1558) == pytest.approx(2 * stats.norm.sf(1048 / 2068**0.5), rel=1e-9, abs=0)
+
+
 def test_counts_that_cannot_be_are_refused() -> None:
     for wrong in (lambda: mcnemar(-1, 3), lambda: difference(3, 4, 6), lambda: difference(0, 0, 0)):
         with pytest.raises(ValueError, match=r"images|counts"):

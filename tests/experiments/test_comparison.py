@@ -1,16 +1,24 @@
 """Runs compared on the test images they share."""
 
+import base64
+import io
 import json
+import re
 import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import foveal
 from foveal.cli.main import main
 from foveal.errors import RunError
-from foveal.evaluation.compare import Comparison, Contender, compare
+from foveal.evaluation.compare import Contender, compare
+from foveal.evaluation.compare_page import render
+from foveal.evaluation.compare_recipes import Recipe, compare_recipes
+from foveal.evaluation.compared import Comparison
+from foveal.evaluation.verdict import p_value, roughly
 
 
 def contender(name: str, predicted: np.ndarray) -> Contender:
@@ -47,7 +55,7 @@ def test_verdicts(counts: tuple[int, int, int, int], verdict: str, words: str) -
     assert pair.n == found.n == sum(counts)
     low, high = pair.interval
     assert low <= pair.difference <= high
-    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["schema"] == 1
+    assert json.loads(json.dumps(found.to_json(), allow_nan=False))["schema"] == 2
 
 
 def test_many_pairs_are_corrected() -> None:
@@ -78,6 +86,72 @@ def test_a_class_that_changed_is_named() -> None:
     assert [each.p < 0.05 for each in pair.classes] == [True, False, False]
     assert pair.classes[0].difference == pytest.approx(-40 / 300)
     assert "cat" in str(found).split("Classes whose recall differs")[1]
+
+
+def test_errors_and_images_that_only_one_gets_right_are_told() -> None:
+    labels = np.repeat([0, 1, 2], 100)
+    first, second = labels.copy(), labels.copy()
+    first[:40] = 1  # as 1 what is 0,
+    second[200:230] = 1  # and what is 2
+    second[0] = 2  # an image that neither gets right
+    sure = np.linspace(0.0, 1.0, 300)
+    contenders = [
+        Contender(name=name, predicted=each, seconds=None, parameters=1, about={}, of_truth=truth)
+        for name, each, truth in (("one", first, sure), ("two\x1b[2J", second, np.full(300, 0.5)))
+    ]
+    paths = [f"test/{row}.png" for row in range(300)]
+    found = compare(contenders, labels, ["cat", "dog", "ox"], split="test", recipes="", paths=paths)
+    (pair,) = found.pairs
+    assert len(found.images) == pair.only_first + pair.only_second == 69
+    assert found.images[0].path == "test/1.png"  # the further apart their probabilities are, the sooner
+    assert {each.path for each in found.images} == set(paths[1:40]) | set(paths[200:230])
+    assert found.images[0].predicted == ("dog", "cat")
+    assert found.images[0].of_truth == (pytest.approx(1 / 299, abs=1e-6), 0.5)
+    assert pair.mistakes is not None
+    assert (pair.mistakes.distance, pair.mistakes_p_corrected) == (pytest.approx(1), 0.0005)
+    assert [(each.true, each.predicted, each.first, each.second) for each in pair.confusions] == [
+        ("cat", "dog", 40, 0),
+        ("ox", "dog", 0, 30),
+        ("cat", "ox", 0, 1),
+    ]
+    words = str(found)
+    assert "40 and 31 errors; 100.0 % of them fall on other pairs of classes" in words
+    assert re.search(r"^cat → dog +40 +0 +< 0\.0001$", words, re.MULTILINE)
+    assert "Images that only one gets right: 3 of 30, all by --json" in words
+    assert "\x1b" not in words
+    assert "errors are distributed otherwise" in words
+    flawless = judged((90, 10, 0, 0))
+    assert flawless.pairs[0].mistakes is None
+    assert "one makes no error" in str(flawless)
+    assert flawless.images == ()
+
+
+def test_of_several_pairs_each_image_is_listed_once() -> None:
+    labels = np.arange(60) % 2
+    predicted = [labels, np.where(np.arange(60) < 10, 1 - labels, labels), 1 - labels]
+    contenders = [contender(f"{index}", each) for index, each in enumerate(predicted)]
+    found = compare(
+        contenders, labels, ["a", "b"], split="test", recipes="", paths=[f"{row}" for row in range(60)]
+    )
+    assert [each.path for each in found.images] == [f"{row}" for row in range(60)]
+    assert found.images[10].predicted == ("a", "a", "b")
+    assert found.images[10].of_truth is None
+    assert json.loads(json.dumps(found.to_json()))["images"][10] == {
+        "path": "10",
+        "label": "a",
+        "predicted": ["a", "a", "b"],
+        "of_truth": None,
+    }
+
+
+def test_p_values_and_counts_claim_no_more_digits_than_they_have() -> None:
+    assert [p_value(p) for p in (0.0, 1e-9, 0.0001, 0.04321)] == [
+        "p < 0.0001",
+        "p < 0.0001",
+        "p = 0.0001",
+        "p = 0.043",
+    ]
+    assert [roughly(count) for count in (2, 99, 104, 262_151)] == ["2", "99", "100", "260,000"]
 
 
 @pytest.fixture(scope="module")
@@ -126,6 +200,12 @@ def test_the_order_of_files_plays_no_part(
     run.evaluate("test")
     (pair,) = foveal.compare(two[0], run).pairs
     assert (pair.only_first, pair.only_second) == (0, 0)
+    found = foveal.compare(run, two[1])
+    assert {each.path for each in found.images} <= {
+        file.relative_to(renamed).as_posix() for file in (renamed / "test").rglob("*.png")
+    }
+    for each in found.images:  # its path and its class are of the same image
+        assert each.path.split("/")[1] == each.label
 
 
 def test_what_cannot_be_compared_is_refused(
@@ -150,6 +230,56 @@ def test_what_cannot_be_compared_is_refused(
 
 
 def test_names_are_told_apart(two: list[Path], tmp_path: Path) -> None:
+    grouped = Path(shutil.copytree(two[0], tmp_path / "five" / "seed-1"))
+    (tmp_path / "five" / "group.json").write_text("{}")
+    found = foveal.compare(two[0], grouped)
+    assert [each["name"] for each in found.contenders] == ["seed-1", "five/seed-1"]
     copied = Path(shutil.copytree(two[0], tmp_path / "seed-1"))
     found = foveal.compare(two[0], copied)
     assert [each["name"] for each in found.contenders] == [str(two[0]), str(copied)]
+
+
+def test_a_page_tells_the_same_and_shows_images(
+    two: list[Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "page.html"
+    assert main(["compare", *map(str, two), "--html", str(file), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    page = file.read_text(encoding="utf-8")
+    (pair,) = found["pairs"]
+    shown = [
+        each["path"]
+        for side in (0, 1)
+        for each in found["images"]
+        if each["predicted"][side] == each["label"]
+    ]
+    assert shown
+    assert [path in page for path in shown] == [True] * len(shown)
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', page)
+    assert len(pictures) == len(shown)
+    pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(pictures[0]))))
+    run = foveal.Run(two[0])
+    packed = run.dataset.pack.pixels[run.dataset.pack.paths.index(shown[0])]
+    assert np.array_equal(pixels, packed.squeeze())
+    assert f"<td>{pair['confusions'][0]['first']}</td>" in page
+    assert "http" not in page.replace('http-equiv="Content-Security-Policy"', "")
+
+
+def test_a_page_is_written_where_the_images_are_gone_and_names_are_hostile(tmp_path: Path) -> None:
+    labels = np.arange(40) % 2
+    contenders = [
+        contender("<script>alert(1)</script>\u202e", labels),
+        contender("two", np.where(np.arange(40) < 9, 1 - labels, labels)),
+    ]
+    paths = [f"test/<img src=x>{row}" for row in range(40)]
+    found = compare(contenders, labels, ["<b>cat", "dog"], split="test", recipes="", paths=paths)
+    page = render(found, {})
+    assert "<script" not in page
+    assert "<img" not in page
+    assert "<b>" not in page
+    assert "\u202e" not in page
+    assert "The images themselves are not where they were" in page
+    groups = [Recipe(name=name, right=np.eye(3, 30, dtype=bool)) for name in ("one", "<i>")]
+    page = render(compare_recipes(groups, split="test"), {})
+    assert "their means are equal" in page
+    assert "<i>" not in page

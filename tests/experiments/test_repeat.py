@@ -139,6 +139,9 @@ def test_recipes_are_compared_by_their_groups(
     assert pair.difference == pytest.approx(other.accuracy.mean - load(group).accuracy.mean)
     assert pair.difference < 0
     assert [each["runs"] for each in found.groups] == [3, 3]
+    seconds = [run.summary()["seconds"] for run in other.runs]
+    assert found.groups[1]["seconds"] == pytest.approx(sum(seconds) / 3)
+    assert found.groups[1]["parameters"] == 2987
     same = foveal.compare(group, load(group)).pairs[0]
     assert (same.difference, same.verdict) == (0.0, "cannot be told apart")
     assert main(["compare", str(group), str(other.path), "--json"]) == 0

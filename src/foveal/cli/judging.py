@@ -45,6 +45,12 @@ def _add_compare(verbs: Any) -> None:  # noqa: ANN401
     )
     compare.add_argument("runs", metavar="RUN", type=Path, nargs="+")
     compare.add_argument("--split", choices=("test", "validation"), default="test", help="default: test")
+    compare.add_argument(
+        "--html",
+        metavar="FILE",
+        type=Path,
+        help="also write a page, with images that only one of two runs gets right",
+    )
     add_json(compare)
     compare.set_defaults(call=_compare)
 
@@ -71,8 +77,10 @@ def _report(asked: argparse.Namespace) -> int:
 
 
 def _compare(asked: argparse.Namespace) -> int:
-    from foveal.experiments.comparison import compare
+    from foveal.experiments.comparison import compare, write_page
 
     found = compare(*asked.runs, split=asked.split)
+    if asked.html is not None:
+        progress.line(f"page: {write_page(found, asked.runs, asked.html)}")
     say(json.dumps(found.to_json()) if asked.json else str(found))
     return 0

@@ -67,11 +67,14 @@ def difference_of_recipes(first: Right, second: Right, *, confidence: float = 0.
 
 def _rest(right: Right) -> float:
     """Return the variance that is neither the run's nor the image's, of a two-way layout (runs, images)."""
-    values = right.astype(np.float64)
-    rest = values - values.mean(axis=0) - values.mean(axis=1, keepdims=True) + values.mean()
     runs, images = right.shape
+    by_run, by_image = right.mean(axis=1), right.mean(axis=0)
+    centre = float(by_run.mean())
+    total = runs * images * centre * (1 - centre)
+    ours = images * float(((by_run - centre) ** 2).sum())
+    theirs = runs * float(((by_image - centre) ** 2).sum())
     free: int = (runs - 1) * (images - 1)
-    return float((rest**2).sum()) / free
+    return max(0.0, float(total - ours - theirs)) / free
 
 
 def _runs_needed(gap: float, by_seed: float, by_image: float) -> int | None:

@@ -5,7 +5,7 @@ that only the second does, and `n` images in all. Where both are right, or both 
 """
 
 from collections.abc import Sequence
-from math import ceil, comb, sqrt
+from math import ceil, erfc, sqrt
 from statistics import NormalDist
 
 
@@ -28,9 +28,12 @@ def mcnemar(first: int, second: int) -> float:
         return 1.0
     if tosses > _EXACT:
         # The normal limit, its half step left out as mid-p does.
-        return 2 * (1 - NormalDist().cdf(abs(first - second) / sqrt(tosses)))
-    below = sum(comb(tosses, k) for k in range(fewer))
-    return float((2 * below + comb(tosses, fewer)) / 2**tosses)
+        return erfc(abs(first - second) / sqrt(2 * tosses))
+    below, ways = 0, 1
+    for k in range(fewer):
+        below += ways
+        ways = ways * (tosses - k) // (k + 1)  # from the ways to choose k to those to choose k + 1: exact
+    return float((2 * below + ways) / 2**tosses)
 
 
 _EXACT = 1000

@@ -1,25 +1,33 @@
 """Runs compared on the test images that they share."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
+from contextlib import suppress
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.errors import RunError
-from foveal.evaluation.compare import Comparison, Contender, RecipeComparison, compare_recipes
+from foveal.data.decode import encode_png
+from foveal.errors import DataError, RunError
+from foveal.evaluation.compare import Contender
 from foveal.evaluation.compare import compare as compare_contenders
+from foveal.evaluation.compare_page import gallery, render
+from foveal.evaluation.compare_recipes import Recipe, RecipeComparison, compare_recipes
+from foveal.evaluation.compared import Comparison
+from foveal.evaluation.metrics import softmax
 from foveal.evaluation.predict import load_predictions
 from foveal.experiments.repeat import FILE, Group, load
 from foveal.models import registry
 from foveal.results import Judged, Run
+from foveal.run import write_bytes
 
 ONE_RUN_EACH = (
     "This says which of these models is better on images like these. Whether one recipe is better than "
-    "another it does not say: each was trained once, and another seed would give another model. Groups of "
-    "runs do (foveal repeat)."
+    "another it does not say: each was trained once, and another seed would give another model, with other "
+    "errors. Groups of runs do (foveal repeat)."
 )
 
 
@@ -57,8 +65,49 @@ def compare_groups(*groups: str | os.PathLike[str] | Group) -> RecipeComparison:
         if sorted(group.digests) != sorted(first.digests) or group.split != first.split:
             raise RunError(f"{group.path} was not judged on the {first.split} images of {first.path}")
         order = np.argsort(np.array(group.digests), kind="stable")
-        sides.append((name, group.right[:, order]))
+        seconds = [each for run in group.runs if (each := run.summary()["seconds"]) is not None]
+        sides.append(
+            Recipe(
+                name=name,
+                right=group.right[:, order],
+                seconds=mean(seconds) if seconds else None,
+                parameters=sum(registry.count_parameters(group.runs[0].model)),
+            )
+        )
     return compare_recipes(sides, split=first.split)
+
+
+def write_page(
+    found: Comparison | RecipeComparison,
+    runs: Sequence[str | os.PathLike[str] | Run | Group],
+    file: str | os.PathLike[str],
+) -> Path:
+    """Write what `compare` found for `runs` as one HTML page; return its path.
+
+    It shows images that only one of two runs gets right, from the first run's data, if they still are there.
+
+    Raises:
+        OutsideError: the file cannot be written.
+    """
+    first, path = runs[0], Path(file)
+    pictures: dict[str, bytes] = {}
+    wanted = {each.path for side in gallery(found) for each in side}
+    if wanted and not isinstance(first, Group):
+        run = first if isinstance(first, Run) else Run(first)
+        with suppress(DataError, RunError):  # the data are gone or have changed: the page says so
+            pictures = _pictures(run, wanted)
+    write_bytes(path, render(found, pictures).encode("utf-8", "backslashreplace"))
+    return path
+
+
+def _pictures(run: Run, wanted: Container[str]) -> dict[str, bytes]:
+    """Return images of a run's data set by their paths, as PNG at the recipe's size."""
+    pack = run.dataset.pack
+    return {
+        path: encode_png(np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels))
+        for path, pixels in zip(pack.paths, pack.pixels, strict=True)
+        if path in wanted
+    }
 
 
 def _is_group(path: str | os.PathLike[str] | Run | Group) -> bool:
@@ -87,17 +136,28 @@ def compare_runs(*runs: str | os.PathLike[str] | Run, split: Judged = "test") ->
             )
         evaluation = run.evaluation(split)
         assert evaluation is not None  # its images were read
-        found, _ = load_predictions(run.folder.predictions, split, n=evaluation.n, classes=len(classes))
+        found, label_of = load_predictions(
+            run.folder.predictions, split, n=evaluation.n, classes=len(classes)
+        )
         contenders.append(
             Contender(
                 name=name,
                 predicted=found.argmax(axis=1)[order],
+                of_truth=softmax(found)[np.arange(len(found)), label_of][order],
                 seconds=run.summary()["seconds"],
                 parameters=sum(registry.count_parameters(run.model)),
                 about={"run": str(run.path), **_about(run)},
             )
         )
-    return compare_contenders(contenders, expected[2], classes, split=split, recipes=ONE_RUN_EACH)
+    files = first.folder.dataset["splits"][split]["files"]
+    return compare_contenders(
+        contenders,
+        expected[2],
+        classes,
+        split=split,
+        recipes=ONE_RUN_EACH,
+        paths=[files[row][0] for row in expected[0].tolist()],
+    )
 
 
 def _about(run: Run) -> dict[str, Any]:
@@ -109,8 +169,9 @@ def _about(run: Run) -> dict[str, Any]:
 
 
 def _names(paths: Sequence[Path]) -> list[str]:
-    """Name runs by their folders; where two are called alike, by their paths."""
-    short = [path.resolve().name for path in paths]
+    """Name runs by their folders, those of a group by both; where two are called alike, by their paths."""
+    whole = [path.resolve() for path in paths]
+    short = [f"{each.parent.name}/{each.name}" if _is_group(each.parent) else each.name for each in whole]
     return short if len(set(short)) == len(short) else [str(path) for path in paths]
 
 

@@ -1,0 +1,127 @@
+"""A comparison -> one HTML page that works offline, with a gallery where two runs are compared."""
+
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.resources import files
+from importlib.util import find_spec
+from typing import Any
+
+from foveal.errors import MissingExtraError
+from foveal.evaluation import compare_recipes, compared
+from foveal.evaluation.compare_recipes import RecipeComparison
+from foveal.evaluation.compared import Apart, Comparison
+from foveal.progress import printable
+
+SHOWN = 24
+"""Images of each side in the gallery."""
+MOST_CONFUSIONS = 30
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Side:
+    name: str
+    count: int
+    note: str
+    shown: list[dict[str, Any]]
+
+
+def gallery(found: Comparison | RecipeComparison) -> tuple[tuple[Apart, ...], tuple[Apart, ...]]:
+    """Return the images that the page shows: those that the first alone gets right, and the second alone."""
+    if isinstance(found, RecipeComparison) or len(found.pairs) != 1:
+        return (), ()
+    first, second = (
+        tuple(each for each in found.images if each.predicted[side] == each.label)[:SHOWN] for side in (0, 1)
+    )
+    return first, second
+
+
+def render(found: Comparison | RecipeComparison, pictures: Mapping[str, bytes]) -> str:
+    """Fill the page; `pictures` are PNG files by the images' paths, as many as there are.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
+    if find_spec("jinja2") is None:
+        raise MissingExtraError("jinja2", "train")
+    from jinja2 import Environment, StrictUndefined
+    from markupsafe import Markup
+
+    def inert(value: object) -> object:
+        """Make every text harmless that the template shows: it may come from strangers' file names."""
+        if isinstance(value, str) and not isinstance(value, Markup):
+            return printable(value, 5000).replace(" %", "\u00a0%")
+        return value
+
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, finalize=inert, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters["address"] = lambda png: Markup(  # noqa: S704 - nothing but base64
+        f"data:image/png;base64,{b64encode(png).decode()}"
+    )
+    template = environment.from_string(
+        (files(__package__) / "templates" / "compare.html.j2").read_text("utf-8")
+    )
+    if isinstance(found, RecipeComparison):
+        names = [each["name"] for each in found.groups]
+        parts: dict[str, Any] = {
+            "sentences": [pair.sentence() for pair in found.pairs],
+            "methods": compare_recipes.METHODS,
+            "scope": "",
+            "tables": [],
+        }
+    else:
+        names = [each["name"] for each in found.contenders]
+        parts = {
+            "sentences": [pair.sentence() for pair in found.pairs],
+            "methods": compared.METHODS,
+            "scope": found.recipes,
+            "tables": [],
+        }
+        if len(found.pairs) == 1:
+            (pair,) = found.pairs
+            parts["sentences"].append(pair.of_mistakes())
+            parts["tables"] = [
+                ("Classes", *compared.class_rows(pair.classes)),
+                (
+                    "Confusions, those first that surely changed",
+                    *compared.confusion_rows(pair.confusions[:MOST_CONFUSIONS]),
+                ),
+            ]
+    page = template.render(
+        title=printable(", ".join(names), 120),
+        found=found,
+        contenders=found.rows(),
+        sides=_sides(found, pictures),
+        **parts,
+    )
+    return page + "\n"
+
+
+def _sides(found: Comparison | RecipeComparison, pictures: Mapping[str, bytes]) -> list[_Side]:
+    if isinstance(found, RecipeComparison):
+        return []
+    sides = []
+    for side, images in enumerate(gallery(found)):
+        if not images:
+            continue
+        pair = found.pairs[0]
+        shown = []
+        for each in images:
+            shown.append(
+                {
+                    "path": each.path,
+                    "label": each.label,
+                    "wrong": each.predicted[1 - side],
+                    "picture": pictures.get(each.path),
+                }
+            )
+        sides.append(
+            _Side(
+                name=(pair.first, pair.second)[side],
+                count=(pair.only_first, pair.only_second)[side],
+                note="" if pictures else "The images themselves are not where they were, so none is shown.",
+                shown=shown,
+            )
+        )
+    return sides
