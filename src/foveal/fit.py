@@ -2,7 +2,8 @@
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -10,13 +11,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from foveal import progress, recipes
+from foveal import loggers, progress, recipes
 from foveal import settings as changes
 from foveal.data.arrays import Arrays
 from foveal.data.augment import Augment
 from foveal.data.batches import steps_per_epoch, training_parts
 from foveal.data.dataset import Dataset, open_dataset
-from foveal.errors import RecipeError, RunError
+from foveal.errors import Interrupted, RecipeError, RunError
+from foveal.loggers import Loggers
 from foveal.loop import train_to_the_end
 from foveal.models import registry
 from foveal.planning.need import refuse_shortage
@@ -56,6 +58,7 @@ def train(
     save_every: float = SAVE_EVERY,
     spent: float = 0.0,
     tested: bool = False,
+    log: str | Iterable[str] = (),
 ) -> Run:
     """Train a classifier on class folders and return the run.
 
@@ -80,6 +83,8 @@ def train(
         save_every: seconds between two checkpoints in the middle of an epoch; one is written after each.
         spent: seconds of the budget that had passed before the call.
         tested: whether the budget is to have room for `run.evaluate("test")` and `run.report()`, too.
+        log: "tensorboard", "mlflow" or both, which get every epoch's figures: see `loggers`. Where they do
+            not answer, training goes on.
 
     Raises:
         UserError: the data, the recipe or a setting is refused; no run was begun.
@@ -90,6 +95,7 @@ def train(
     if not 0 <= seed < 2**63:
         raise RecipeError(f"the seed is {seed}; it must lie between 0 and 2^63 − 1")
     _check_interval(save_every)
+    kinds = loggers.check(log)
     validation = validation and validation.lower()
     began = time.monotonic() - spent
     kept = Path(cache).resolve() if cache is not None else None
@@ -144,9 +150,17 @@ def train(
         if plan is not None:
             tell_plan(plan, time.monotonic() - began)
         budget, _ = taken_up(folder.events()) or (None, 0.0)
-        return train_to_the_end(
-            session, dataset, seed=seed, augment=augment, budget=budget, began=began, save_every=save_every
-        )
+        with _logged(folder, kinds) as logged:
+            return train_to_the_end(
+                session,
+                dataset,
+                seed=seed,
+                augment=augment,
+                budget=budget,
+                began=began,
+                save_every=save_every,
+                loggers=logged,
+            )
 
 
 def _changed(
@@ -177,6 +191,7 @@ def resume(
     force: bool = False,
     save_every: float = SAVE_EVERY,
     spent: float = 0.0,
+    log: str | Iterable[str] = (),
 ) -> Run:
     """Go on with an interrupted run, from its newest checkpoint that is whole.
 
@@ -193,6 +208,8 @@ def resume(
             that of an uninterrupted run; what differed is recorded among the run's events.
         save_every: seconds between two checkpoints in the middle of an epoch; one is written after each.
         spent: seconds of the budget that had passed before the call, since this process began.
+        log: as for `train`; epochs from before the interruption are sent, too, where they are missing. A
+            finished run is sent whole.
 
     Raises:
         RunError: another process writes to the run; or data, recipe, code, threads or machine are not those
@@ -202,9 +219,24 @@ def resume(
         Interrupted: Ctrl-C or SIGTERM; everything is saved.
     """
     _check_interval(save_every)
+    kinds = loggers.check(log)
     folder = RunFolder(run)
-    with only_writer(folder.path):
-        return _resume(folder, model, augment, cache, force=force, save_every=save_every, spent=spent)
+    with only_writer(folder.path), _logged(folder, kinds) as logged:
+        return _resume(
+            folder, model, augment, cache, force=force, save_every=save_every, spent=spent, logged=logged
+        )
+
+
+@contextmanager
+def _logged(folder: RunFolder, kinds: tuple[str, ...]) -> Iterator[Loggers]:
+    """Give the loggers of a run, and let them go with it."""
+    logged = Loggers(kinds, folder)
+    try:
+        yield logged
+    except Interrupted:
+        logged.leave()
+        raise
+    logged.finish()
 
 
 def _resume(
@@ -216,6 +248,7 @@ def _resume(
     force: bool,
     save_every: float,
     spent: float,
+    logged: Loggers,
 ) -> Run:
     if folder.state in ("trained", "evaluated"):
         progress.line(f"{folder.path} is finished; there is nothing to resume")
@@ -255,6 +288,7 @@ def _resume(
         budget=budget,
         began=time.monotonic() - spent - before,
         save_every=save_every,
+        loggers=logged,
     )
 
 

@@ -18,6 +18,7 @@ from foveal.errors import DivergenceError, Interrupted
 from foveal.evaluation.confidence import fit_temperature
 from foveal.evaluation.metrics import cross_entropy
 from foveal.evaluation.predict import logits
+from foveal.loggers import Loggers
 from foveal.results import Run, model_card
 from foveal.run import EpochRecord
 from foveal.telling import announce, tell_epoch
@@ -42,6 +43,7 @@ def train_to_the_end(
     budget: Budget | None,
     began: float,
     save_every: float,
+    loggers: Loggers,
 ) -> Run:
     """Train to the end, validate and decide after every epoch, and keep the best weights as the model.
 
@@ -125,6 +127,7 @@ def train_to_the_end(
             tell_epoch(session, record, seconds, per_epoch)
             session.next_epoch()
             saving.after_epoch(needed=best or session.ended)
+            loggers.send()
             if budget is not None:
                 budget.pause(time.monotonic() - steps_ended)
             if interruption.signal_number is not None:  # it came between two epochs

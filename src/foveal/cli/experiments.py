@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from foveal import progress
-from foveal.cli.output import add_json, say
+from foveal.cli.output import add_json, add_log, say
 
 
 def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this type
@@ -30,6 +30,7 @@ def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this
     )
     repeat.add_argument("--out", metavar="GROUP", type=Path, help="default: runs/DATE-TIME-repeat")
     repeat.add_argument("--cache", metavar="DIR", type=Path, help="where decoded images are kept")
+    add_log(repeat)
     add_json(repeat)
     repeat.set_defaults(call=_repeat)
 
@@ -52,6 +53,7 @@ def _repeat(asked: argparse.Namespace) -> int:
             settings=asked.settings,
             out=asked.out,
             cache=asked.cache,
+            log=asked.log,
         )
     except Interrupted as interrupted:
         progress.line(f"the same command with --out {interrupted.run.parent} goes on with all runs")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
 from foveal import progress, recipes
-from foveal.cli.output import add_json, say
+from foveal.cli.output import add_json, add_log, say
 from foveal.engine.compiled import kernels
 from foveal.errors import Interrupted, RecipeError
 from foveal.recipe import Fit, Recipe
@@ -88,6 +88,7 @@ def _add_train(verbs: Any) -> None:  # noqa: ANN401
     train.add_argument("--out", metavar="RUN", type=Path, help="default: runs/DATE-TIME-RECIPE")
     train.add_argument("--cache", metavar="DIR", type=Path, help="where decoded images are kept")
     _add_save_every(train)
+    add_log(train)
     add_json(train)
     train.set_defaults(call=_train)
 
@@ -103,6 +104,7 @@ def _add_resume(verbs: Any) -> None:  # noqa: ANN401
     )
     resume.add_argument("--cache", metavar="DIR", type=Path, help="default: the one it was begun with")
     _add_save_every(resume)
+    add_log(resume)
     add_json(resume)
     resume.set_defaults(call=_resume)
 
@@ -170,7 +172,7 @@ def _demo(asked: argparse.Namespace) -> int:
     if not digits.exists():
         sources.get("digits", digits)
     run = train(digits, recipe="digits", out=_free_name(asked.folder / "run"))
-    return _finish(run, evaluate=True, as_json=asked.json)
+    return _finish(run, evaluate=True, as_json=asked.json, log=[])
 
 
 def _free_name(path: Path) -> Path:
@@ -209,10 +211,11 @@ def _train(asked: argparse.Namespace) -> int:
             save_every=asked.save_every,
             spent=process_age(),
             tested=evaluate,
+            log=asked.log,
         )
     except Interrupted as interrupted:
         return _interrupted(interrupted, as_json=asked.json)
-    return _finish(run, evaluate=evaluate, as_json=asked.json)
+    return _finish(run, evaluate=evaluate, as_json=asked.json, log=asked.log)
 
 
 def _resume(asked: argparse.Namespace) -> int:
@@ -230,10 +233,11 @@ def _resume(asked: argparse.Namespace) -> int:
             force=asked.force,
             save_every=asked.save_every,
             spent=process_age(),
+            log=asked.log,
         )
     except Interrupted as interrupted:
         return _interrupted(interrupted, as_json=asked.json)
-    code = _finish(run, evaluate=asked.evaluate or tested, as_json=asked.json)
+    code = _finish(run, evaluate=asked.evaluate or tested, as_json=asked.json, log=asked.log)
     return 0 if was_finished else code
 
 
@@ -245,13 +249,15 @@ def _interrupted(interrupted: Interrupted, *, as_json: bool) -> int:
     raise interrupted
 
 
-def _finish(run: "Run", *, evaluate: bool, as_json: bool) -> int:
+def _finish(run: "Run", *, evaluate: bool, as_json: bool, log: list[str]) -> int:
     """Judge on the test split if asked, print the outcome, and say what can come next."""
+    from foveal.loggers import Loggers
     from foveal.planning.plan import SEARCHING_FROM
 
     if evaluate:
         evaluation = run.evaluate("test") if run.has_test else run.evaluation("validation")
         budgets = [event["seconds"] for event in run.folder.events() if event["event"] == "plan"]
+        Loggers(log, run.folder).finish()
         report = run.report(neighbours=not budgets or budgets[0] >= SEARCHING_FROM)
         if as_json:
             say(json.dumps(run.summary()))

@@ -18,6 +18,7 @@ from foveal.evaluation.metrics import percent
 from foveal.evaluation.predict import load_predictions
 from foveal.evaluation.spread import Sources, Spread, sources, spread
 from foveal.fit import resume, train
+from foveal.loggers import Loggers, check
 from foveal.reading import require
 from foveal.recipe import Recipe
 from foveal.results import Judged, Run
@@ -112,6 +113,7 @@ def repeat(
     settings: Iterable[str] = (),
     out: str | os.PathLike[str] | None = None,
     cache: str | os.PathLike[str] | None = None,
+    log: str | Iterable[str] = (),
 ) -> Group:
     """Train one recipe with the seeds 0 to `runs` − 1, judge each on the test split, and summarise.
 
@@ -143,7 +145,7 @@ def repeat(
         place = path / f"seed-{seed}"
         progress.line(f"seed {seed}, {seed + 1} of {runs}: {place}")
         if place.exists():
-            run = resume(place, cache=cache)
+            run = resume(place, cache=cache, log=log)
         else:
             run = train(
                 data,
@@ -156,10 +158,12 @@ def repeat(
                 out=place,
                 cache=cache,
                 tested=True,
+                log=log,
             )
         split = _judged_on(run)
         if run.evaluation(split) is None:
             run.evaluate(split)
+            Loggers(check(log), run.folder).finish()
         trained.append(run)
     return _summarise(path, trained)
 
