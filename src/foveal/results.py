@@ -217,7 +217,10 @@ class Run:
         whole = read_json(self.folder.evaluation)
         if not isinstance(whole, dict) or split not in whole:
             raise RunError(f"{self.folder.evaluation} holds no evaluations; evaluate the run again")
-        return None if whole[split] is None else Evaluation.from_json(whole[split])
+        try:
+            return None if whole[split] is None else Evaluation.from_json(whole[split])
+        except RunError as error:
+            raise RunError(f"{self.path}: {error}: foveal evaluate {self.path} --split {split}") from error
 
     def report(self, *, neighbours: bool = True) -> Path:
         """Write the report of what was measured so far, with its pictures; return the page's path.
