@@ -1,16 +1,13 @@
 """A comparison -> one HTML page that works offline, with a gallery where two runs are compared."""
 
-from base64 import b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib.resources import files
-from importlib.util import find_spec
 from typing import Any
 
-from foveal.errors import MissingExtraError
 from foveal.evaluation import compare_recipes, compared
 from foveal.evaluation.compare_recipes import RecipeComparison
 from foveal.evaluation.compared import Apart, Comparison
+from foveal.evaluation.templating import data_url, fill
 from foveal.progress import printable
 
 SHOWN = 24
@@ -42,26 +39,6 @@ def render(found: Comparison | RecipeComparison, pictures: Mapping[str, bytes]) 
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    if find_spec("jinja2") is None:
-        raise MissingExtraError("jinja2", "train")
-    from jinja2 import Environment, StrictUndefined
-    from markupsafe import Markup
-
-    def inert(value: object) -> object:
-        """Make every text harmless that the template shows: it may come from strangers' file names."""
-        if isinstance(value, str) and not isinstance(value, Markup):
-            return printable(value, 5000).replace(" %", "\u00a0%")
-        return value
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=inert, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["address"] = lambda png: Markup(  # noqa: S704 - nothing but base64
-        f"data:image/png;base64,{b64encode(png).decode()}"
-    )
-    template = environment.from_string(
-        (files(__package__) / "templates" / "compare.html.j2").read_text("utf-8")
-    )
     if isinstance(found, RecipeComparison):
         names = [each["name"] for each in found.groups]
         parts: dict[str, Any] = {
@@ -88,14 +65,15 @@ def render(found: Comparison | RecipeComparison, pictures: Mapping[str, bytes]) 
                     *compared.confusion_rows(pair.confusions[:MOST_CONFUSIONS]),
                 ),
             ]
-    page = template.render(
+    return fill(
+        "compare.html.j2",
+        {"address": lambda png: data_url(png, "png")},
         title=printable(", ".join(names), 120),
         found=found,
         contenders=found.rows(),
         sides=_sides(found, pictures),
         **parts,
     )
-    return page + "\n"
 
 
 def _sides(found: Comparison | RecipeComparison, pictures: Mapping[str, bytes]) -> list[_Side]:

@@ -4,7 +4,6 @@ import base64
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final
 
 from foveal.evaluation import drawing
@@ -12,7 +11,7 @@ from foveal.evaluation.gallery import Cell, Gallery
 from foveal.evaluation.history import OVERFITTING_RULE, best_epoch, rate
 from foveal.evaluation.metrics import BALANCED_RATIO, DEFINITIONS, Evaluation, percent
 from foveal.evaluation.roc import shown
-from foveal.progress import printable
+from foveal.evaluation.templating import data_url, fill, text
 
 if TYPE_CHECKING:
     from foveal.evaluation.report import Report
@@ -30,27 +29,13 @@ _PRIVATE: Final = {"data", "cache", "command"}
 
 def render(report: "Report", pictures: Mapping[str, str], numbers: Mapping[str, Any]) -> str:
     """Fill the page; `pictures` are SVG texts by name, `numbers` is `evaluation.json`."""
-    from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    def inert(value: object) -> object:
-        """Make every text harmless that the template shows: it may come from strangers' file names."""
-        if isinstance(value, str) and not isinstance(value, Markup):
-            return printable(value, 5000).replace(" %", "\u00a0%")
-        return value
-
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=inert, trim_blocks=True, lstrip_blocks=True
-    )
-    environment.filters["percent"] = percent
-    environment.filters["cut"] = printable
-    environment.filters["rate"] = rate
-    environment.filters["area"] = shown
-    templates = files(__package__) / "templates"
-    script = (templates / "report.js").read_text("utf-8")
-    template = environment.from_string((templates / "report.html.j2").read_text("utf-8"))
+    script = text("report.js")
     judged, classes = report.judged, report.dataset["classes"]
-    page = template.render(
+    return fill(
+        "report.html.j2",
+        {"percent": percent, "rate": rate, "area": shown},
         report=report,
         judged=judged,
         best=best_epoch(report.history),
@@ -64,16 +49,11 @@ def render(report: "Report", pictures: Mapping[str, str], numbers: Mapping[str, 
         shown_left_out=report.dataset["left_out"][:SHOWN_LEFT_OUT],
         many=len(classes) > MANY_CLASSES,
         matrix=None if judged is None else _matrix(judged, report.gallery),
-        sheet=None if report.gallery is None else Markup(_data_url(report.gallery.sheet.content)),  # noqa: S704 - ours
+        sheet=None if report.gallery is None else data_url(report.gallery.sheet.content, "webp"),
         shown_cells=() if report.gallery is None else _shown_cells(report.gallery, len(classes)),
         script=Markup(script),  # noqa: S704 - ours
         script_digest=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
-    return page + "\n"
-
-
-def _data_url(content: bytes) -> str:
-    return "data:image/webp;base64," + base64.b64encode(content).decode()
 
 
 @dataclass(frozen=True, kw_only=True)

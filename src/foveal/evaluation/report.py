@@ -4,11 +4,9 @@ import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from importlib.util import find_spec
 from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, Final
 
-from foveal.errors import MissingExtraError
 from foveal.evaluation import page, plots
 from foveal.evaluation.budget import findings_of_budget
 from foveal.evaluation.findings import Finding, findings_of_evaluation
@@ -17,6 +15,7 @@ from foveal.evaluation.history import best_epoch, findings_of_history, most_accu
 from foveal.evaluation.metrics import Evaluation
 from foveal.evaluation.mistakes import mistakes
 from foveal.evaluation.roc import ClassCurves
+from foveal.evaluation.templating import require_jinja
 from foveal.evaluation.trust import findings_of_confidence, summary
 from foveal.reading import plain
 from foveal.run import EpochRecord, RunFolder, outside_faults, write_bytes, write_json
@@ -195,7 +194,7 @@ def write(report: Report, folder: RunFolder) -> Path:
         MissingExtraError: matplotlib or jinja2 is not installed.
         OutsideError: the disk refuses; each file is whole or as it was.
     """
-    _require_jinja()
+    require_jinja()
     with outside_faults(folder.plots):
         folder.plots.mkdir(exist_ok=True)
     pictures = draw(report, folder.plots)
@@ -251,8 +250,3 @@ def draw(report: Report, plots_folder: Path) -> dict[str, str]:
         ]
         keep("precision-recall-curves", svg, points)
     return pictures
-
-
-def _require_jinja() -> None:
-    if find_spec("jinja2") is None:
-        raise MissingExtraError("jinja2", "train")
