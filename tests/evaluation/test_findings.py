@@ -175,3 +175,19 @@ def test_whatever_the_matrix_sentences_are_whole(counts: list[list[int]]) -> Non
     both = sorted((int(matrix[i, j] + matrix[j, i]) for i in range(k) for j in range(i)), reverse=True)
     counted = [f.numbers["first_taken_for_second"] + f.numbers["second_taken_for_first"] for f in pairs]
     assert counted == both[: len(counted)]
+
+
+def test_the_summary_in_plain_words(judge: Judge) -> None:
+    from foveal.evaluation.trust import summary
+
+    e = judge([[80, 15, 5], [9, 90, 1], [2, 3, 95]], ["ant", "bee", "cow"])
+    said = summary(e)
+    assert said.sentence.startswith(
+        "Of 100 images like these, it classifies about 88 correctly; with 300 images"
+    )
+    assert "take ant for bee (15 of 35 errors)" in said.sentence
+    assert said.numbers["times"] == 15
+    tied = summary(judge([[80, 15, 5], [15, 84, 1], [2, 3, 95]], ["ant", "bee", "cow"]))
+    assert "most frequent" not in tied.sentence
+    assert "most frequent" not in summary(judge([[9, 0], [0, 9]])).sentence
+    assert "most frequent" not in summary(judge([[9]])).sentence

@@ -14,9 +14,9 @@ def summary(e: Evaluation) -> Finding:
         f"images tested, the true number lies between {100 * low:.1f} and {100 * high:.1f}."
     )
     numbers: dict[str, object] = {"n": e.n, "accuracy": e.accuracy, "accuracy_interval": [low, high]}
-    cells = ((n, i, j) for i, row in enumerate(e.confusion) for j, n in enumerate(row) if i != j)
-    n, i, j = max(cells, default=(0, 0, 0))
-    if n > 1:
+    cells = sorted((-n, i, j) for i, row in enumerate(e.confusion) for j, n in enumerate(row) if i != j)
+    n, i, j = (-cells[0][0], *cells[0][1:]) if cells else (0, 0, 0)
+    if n > 1 and n > -cells[1][0]:  # else several share the first place
         label, guess = e.classes[i].name, e.classes[j].name
         sentence += (
             f" Its most frequent error is to take {printable(label, 40)} for {printable(guess, 40)} "
