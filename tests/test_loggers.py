@@ -42,6 +42,7 @@ class Server:
         self.process = subprocess.Popen(
             [sys.executable, *words, *store, *artifacts],
             cwd=self.folder,
+            env={**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},  # it starts sooner
             start_new_session=True,  # it has workers: all of them end together
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -225,6 +226,29 @@ def test_a_server_that_goes_down_stops_nothing(
     assert steps(tracked, of_mlflow(tracked, "down"), "loss") == figures
 
 
+def test_an_epoch_trained_anew_is_sent_anew(finished: Path, tmp_path: Path) -> None:
+    folder = RunFolder(Path(shutil.copytree(finished, tmp_path / "anew")))
+    Loggers(["tensorboard"], folder).finish()
+    lines = (folder.path / "history.jsonl").read_text().splitlines()
+    last = json.loads(lines[-1])
+    last["loss"] += 0.25
+    (folder.path / "history.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]) + "\n")
+    Loggers(["tensorboard"], folder).finish()
+    found = board(folder.path)
+    assert found["loss/training"][-1] == (last["epoch"], pytest.approx(last["loss"], rel=1e-6))
+    assert len(found["accuracy/training"]) == len(lines)
+
+
+def test_a_warning_hides_the_password(
+    finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:secret@127.0.0.1:9")
+    foveal.resume(Path(shutil.copytree(finished, tmp_path / "run")), log="mlflow")
+    told = capsys.readouterr().err
+    assert "mlflow takes nothing" in told
+    assert "secret" not in told
+
+
 def test_an_interrupted_run_is_let_go(finished: Path, tmp_path: Path, tracked: MlflowClient) -> None:
     folder = RunFolder(Path(shutil.copytree(finished, tmp_path / "left")))
     events = folder.path / "events.jsonl"  # a copy is the same run; this makes it another
@@ -239,6 +263,10 @@ def test_an_interrupted_run_is_let_go(finished: Path, tmp_path: Path, tracked: M
 def test_what_is_refused(few_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RecipeError, match="unknown logger 'mlfow'; did you mean 'mlflow'"):
         foveal.train(few_digits, out=tmp_path / "run", log="mlfow")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("foveal.loggers.find_spec", lambda name: None if name == "sqlalchemy" else name)
+    with pytest.raises(RecipeError, match="pip install mlflow"):
+        foveal.train(few_digits, out=tmp_path / "run", log="mlflow")
     monkeypatch.setattr("foveal.loggers.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="foveal\\[log\\]"):
         foveal.train(few_digits, out=tmp_path / "run", log="tensorboard")

@@ -6,7 +6,9 @@ training goes on.
 """
 
 import hashlib
+import logging
 import os
+import re
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -24,20 +26,28 @@ AGAIN: Final = 60.0
 _MANNERS: Final = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "5",
+    "MLFLOW_HTTP_RESPECT_RETRY_AFTER_HEADER": "false",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_DISABLE_TELEMETRY": "true",
 }
-"""MLflow's own variables: left alone it waits for minutes for a server that is down, and prints where results
-go. The user's come first."""
+"""MLflow's own variables: left alone it waits for minutes for a server that is down, prints where results go,
+and reports its use to its makers. The user's come first."""
+
+
+_WITH_PASSWORD: Final = re.compile(r"//[^/@\s]*@")
+
+Figures = dict[tuple[str, int], float]
+"""By name and step."""
 
 
 class Logger(Protocol):
     """Something that takes figures by step; it is asked what it has before it is given more."""
 
-    def sent(self) -> set[tuple[str, int]]:
-        """Return what it has, by name and step."""
+    def sent(self) -> Figures:
+        """Return what it has."""
 
-    def write(self, figures: Mapping[tuple[str, int], float], settings: Mapping[str, str]) -> None:
-        """Take figures, by name and step, and the run's settings."""
+    def write(self, figures: Figures, settings: Mapping[str, str]) -> None:
+        """Take figures, and the run's settings."""
 
     def close(self, *, finished: bool) -> None:
         """Let go; `finished` says that the run is, too."""
@@ -56,6 +66,11 @@ def check(kinds: str | Iterable[str]) -> tuple[str, ...]:
             raise RecipeError(f"unknown logger {kind!r}; {nearest(kind, _KINDS)}")
         if find_spec(kind) is None:
             raise MissingExtraError(kind, "log")
+    if "mlflow" in asked and "MLFLOW_TRACKING_URI" not in os.environ and find_spec("sqlalchemy") is None:
+        raise RecipeError(
+            "MLflow's own local store needs all of MLflow: pip install mlflow; or name a server: "
+            "MLFLOW_TRACKING_URI=http://…"
+        )
     return asked
 
 
@@ -67,7 +82,7 @@ class Loggers:
         self._open: dict[str, Logger] = {}
         self._failed: dict[str, float] = {}
         self._kinds = tuple(kinds)
-        self._sent: dict[str, set[tuple[str, int]]] = {}
+        self._sent: dict[str, Figures] = {}
 
     def send(self) -> None:
         """Send what is missing to all that have not failed lately."""
@@ -90,7 +105,7 @@ class Loggers:
                         self._open.pop(kind).close(finished=finished)
             except Exception as error:  # a library's, a server's: none of it may stop a run
                 if kind not in self._failed:
-                    reason = progress.printable(" ".join(str(error).split()), 200)
+                    reason = progress.printable(_WITH_PASSWORD.sub("//", " ".join(str(error).split())), 200)
                     progress.warn(
                         f"{kind} takes nothing ({reason}); training goes on, and what is missing is sent "
                         f"later, or by: foveal resume {self._folder.path} --log {kind}"
@@ -102,10 +117,17 @@ class Loggers:
         if kind not in self._open:
             self._open[kind] = _KINDS[kind](self._folder)
             self._sent[kind] = self._open[kind].sent()
-        figures = {key: value for key, value in _figures(self._folder) if key not in self._sent[kind]}
+        sent = self._sent[kind]
+        # An epoch that was trained anew, after divergence say, has other figures: these follow.
+        figures = {key: value for key, value in _figures(self._folder) if not _same(sent.get(key), value)}
         if figures:
             self._open[kind].write(figures, dict(_flat(self._folder.recipe)))
-            self._sent[kind] |= figures.keys()
+            sent |= figures
+
+
+def _same(sent: float | None, value: float) -> bool:
+    """Say whether a figure was sent, in single precision at least."""
+    return sent is not None and abs(sent - value) <= 1e-6 * abs(value)
 
 
 def _figures(folder: RunFolder) -> Iterator[tuple[tuple[str, int], float]]:
@@ -137,9 +159,14 @@ def _mannered() -> Iterator[None]:
     """Have MLflow wait seconds, not minutes, for a server that does not answer, and print nothing."""
     ours = {name: value for name, value in _MANNERS.items() if name not in os.environ}
     os.environ.update(ours)
+    levels = {name: logging.getLogger(name).level for name in ("mlflow", "alembic")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.WARNING)
     try:
         yield
     finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
         for name in ours:
             del os.environ[name]
 
@@ -152,19 +179,22 @@ class TensorBoard:
         self._settings = False
         self._writer: Any = None
 
-    def sent(self) -> set[tuple[str, int]]:
+    def sent(self) -> Figures:
         """Read what the event files hold; one that a kill tore ends where it is torn."""
         from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+        from tensorboard.util.tensor_util import make_ndarray
 
-        found: set[tuple[str, int]] = set()
+        found: Figures = {}
         for file in sorted(self._path.glob("events.out.tfevents.*")):
             for event in EventFileLoader(str(file)).Load():
                 for value in event.summary.value:
-                    self._settings |= value.tag == "settings"
-                    found.add((_untagged(value.tag), event.step))
+                    if value.tag == "settings":
+                        self._settings = True
+                    else:
+                        found[_untagged(value.tag), event.step] = float(make_ndarray(value.tensor))
         return found
 
-    def write(self, figures: Mapping[tuple[str, int], float], settings: Mapping[str, str]) -> None:
+    def write(self, figures: Figures, settings: Mapping[str, str]) -> None:
         """Write figures, and wait until they are on disk."""
         from tensorboard.compat.proto.event_pb2 import Event
         from tensorboard.plugins.scalar.summary_v2 import scalar_pb
@@ -210,7 +240,7 @@ class MLflow:
 
     def _find(self, folder: RunFolder) -> str:
         """Return the id of the run's counterpart, which is made if it is not there."""
-        name = PurePath(str(folder.environment["data"])).name or "foveal"
+        name = progress.printable(PurePath(str(folder.environment["data"])).name or "foveal", 100)
         experiment = self._client.get_experiment_by_name(name)
         place = self._client.create_experiment(name) if experiment is None else experiment.experiment_id
         tag = _identity(folder)
@@ -218,17 +248,21 @@ class MLflow:
             self._client.update_run(found.info.run_id, status="RUNNING")
             return str(found.info.run_id)
         tags = {"foveal_run": tag, "foveal": str(folder.environment["foveal"])}
-        made = self._client.create_run(place, run_name=folder.path.resolve().name, tags=tags)
+        made = self._client.create_run(
+            place, run_name=progress.printable(folder.path.resolve().name, 100), tags=tags
+        )
         return str(made.info.run_id)
 
-    def sent(self) -> set[tuple[str, int]]:
-        """Ask the store what it has."""
+    def sent(self) -> Figures:
+        """Ask the store what it has: of a step that has several figures, the last."""
         names = self._client.get_run(self._id).data.metrics
         return {
-            (name, each.step) for name in names for each in self._client.get_metric_history(self._id, name)
+            (name, each.step): each.value
+            for name in names
+            for each in self._client.get_metric_history(self._id, name)
         }
 
-    def write(self, figures: Mapping[tuple[str, int], float], settings: Mapping[str, str]) -> None:
+    def write(self, figures: Figures, settings: Mapping[str, str]) -> None:
         """Send figures and settings, a step at a time: whole or not at all."""
         from mlflow.entities import Metric, Param
 

@@ -90,7 +90,7 @@ def test_the_p_value_is_that_of_scipy_s_paired_permutation_test() -> None:
         permutation_type="samples",
         alternative="greater",
         n_resamples=3000,
-        rng=np.random.default_rng(3),
+        random_state=np.random.default_rng(3),
     )
     found = same_mistakes(labels, first, second, CLASSES, draws=20_000)
     assert found is not None
