@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from foveal.experiments.comparison import compare
     from foveal.experiments.estimator import FovealClassifier
     from foveal.experiments.repeat import repeat
+    from foveal.experiments.runs import runs
     from foveal.fit import resume, train
     from foveal.results import Run, evaluate, report
 
@@ -36,6 +37,7 @@ __all__ = [
     "repeat",
     "report",
     "resume",
+    "runs",
     "train",
 ]
 
@@ -50,6 +52,7 @@ _HOMES = {
     "repeat": "foveal.experiments.repeat",
     "report": "foveal.results",
     "resume": "foveal.fit",
+    "runs": "foveal.experiments.runs",
     "train": "foveal.fit",
 }
 
