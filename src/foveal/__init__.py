@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from foveal.data.sources import get
     from foveal.dataview import look
     from foveal.deployment.bundle import predict
+    from foveal.experiments.board import board
     from foveal.experiments.comparison import compare
     from foveal.experiments.estimator import FovealClassifier
     from foveal.experiments.repeat import repeat
@@ -29,6 +30,7 @@ __all__ = [
     "FovealClassifier",
     "Run",
     "__version__",
+    "board",
     "compare",
     "evaluate",
     "get",
@@ -44,6 +46,7 @@ __all__ = [
 _HOMES = {
     "FovealClassifier": "foveal.experiments.estimator",
     "Run": "foveal.results",
+    "board": "foveal.experiments.board",
     "compare": "foveal.experiments.comparison",
     "evaluate": "foveal.results",
     "get": "foveal.data.sources",

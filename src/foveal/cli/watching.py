@@ -28,6 +28,18 @@ def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this
     )
     add_json(runs)
     runs.set_defaults(call=_runs)
+    board = verbs.add_parser(
+        "board",
+        help="a local page with the runs of a folder, live",
+        description="Serve a page with the runs of a folder, the curves of those in progress, and "
+        "comparisons. It changes nothing. Ctrl-C ends it.",
+    )
+    board.add_argument(
+        "folder", metavar="FOLDER", type=Path, nargs="?", default=Path("runs"), help="default: runs"
+    )
+    board.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
+    board.add_argument("--port", type=int, default=8765, help="default: 8765; 0: any that is free")
+    board.set_defaults(call=_board)
 
 
 def _runs(asked: argparse.Namespace) -> int:
@@ -40,4 +52,11 @@ def _runs(asked: argparse.Namespace) -> int:
         say(repr(found))
     else:
         progress.line(f"{found!r}; foveal train DIR makes one")
+    return 0
+
+
+def _board(asked: argparse.Namespace) -> int:
+    from foveal.experiments.board import board
+
+    board(asked.folder, host=asked.host, port=asked.port)
     return 0
