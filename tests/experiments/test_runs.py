@@ -208,7 +208,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert main(["runs", str(tmp_path / "runs"), "--sort", "accuracy"]) == 0
     shown = capsys.readouterr().out
     assert re.search(
-        r"^one +trained +recipe-7 +7 +1 +50\.00 % +> 99\.99 % +61\.2 +2026-01-0", shown, re.MULTILINE
+        r"^one +trained +> 99\.99 % +50\.00 % +1 +61\.2 +recipe-7 +7 +2026-01-0", shown, re.MULTILINE
     )
     assert "two: recipe.json lacks name" in shown
     assert main(["runs", str(tmp_path / "runs"), "--json"]) == 0

@@ -71,18 +71,18 @@ class ListedRun:
         return [
             printable(self.name, 100),
             self.state,
+            _percent(self.test_accuracy),
+            _percent(self.validation_accuracy),
+            "–" if self.epochs is None else f"{self.epochs:,}",
+            "–" if self.seconds is None else f"{self.seconds:,.1f}",
             "–" if self.recipe is None else printable(self.recipe, 40),
             "–" if self.seed is None else str(self.seed),
-            "–" if self.epochs is None else f"{self.epochs:,}",
-            _percent(self.validation_accuracy),
-            _percent(self.test_accuracy),
-            "–" if self.seconds is None else f"{self.seconds:,.1f}",
             "–" if self.date is None else f"{self.date:%Y-%m-%d %H:%M}",
         ]
 
 
-HEADER: Final = ("run", "state", "recipe", "seed", "epochs", "validation", "test", "seconds", "begun")
-RIGHT: Final = frozenset({3, 4, 5, 6, 7})
+HEADER: Final = ("run", "state", "test", "validation", "epochs", "seconds", "recipe", "seed", "begun")
+RIGHT: Final = frozenset({2, 3, 4, 5, 7})
 """Columns of numbers."""
 
 

@@ -56,7 +56,7 @@ function tick(id, name) {
 
 function addRow(run) {
   const row = make("tr", {}, tick(run.id, run.cells[0]));
-  row.append(make("th", { scope: "row" }, make("bdi"), make("small", { hidden: true })));
+  row.append(make("th", { scope: "row" }, make("bdi")));
   run.cells.slice(1).forEach((_, place) =>
     row.append(make("td", { className: listing.right.includes(place + 1) ? "number" : "" })));
   row.append(make("td"));
@@ -67,9 +67,6 @@ function addRow(run) {
 function fill(row, run) {
   const [name, state] = run.cells;
   put(row.querySelector("bdi"), name);
-  const reason = row.querySelector("small");
-  reason.hidden = run.reason === null;
-  put(reason, run.reason ?? "");
   run.cells.slice(1).forEach((text, place) => put(row.cells[place + 2], text));
   row.cells[2].className = `state ${state === "training" && !run.live ? "gone" : state}`;
   const last = row.cells[row.cells.length - 1];
@@ -99,6 +96,11 @@ function order() {
     if (place === column + 1) cell.setAttribute("aria-sort", down ? "descending" : "ascending");
     else cell.removeAttribute("aria-sort");
   });
+}
+
+function notes() {
+  find("#notes").replaceChildren(...listing.runs.filter((run) => run.reason !== null).map((run) =>
+    make("li", {}, make("strong", {}, make("bdi", { textContent: run.cells[0] })), `: ${run.reason}`)));
 }
 
 function groups() {
@@ -285,6 +287,7 @@ async function look() {
     for (const [id, row] of rows) if (!there.has(id)) { row.remove(); rows.delete(id); }
     for (const run of listing.runs) fill(rows.get(run.id) ?? addRow(run), run);
     order();
+    notes();
     if (JSON.stringify(listing.groups) !== find("#groups").told) {
       groups();
       find("#groups").told = JSON.stringify(listing.groups);
