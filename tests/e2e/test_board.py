@@ -19,7 +19,9 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+import foveal
 from foveal.cli.main import main
+from foveal.evaluation.predict import load_predictions
 from foveal.experiments.known import identify
 from foveal.run import EpochRecord, RunFolder
 
@@ -265,6 +267,32 @@ def test_hostile_names_stay_text(browser: Browser, served: Served) -> None:
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 1
     watched.close()
+
+
+def test_hostile_classes_stay_text(
+    browser: Browser, few_digits: Path, small: tuple[str, ...], cache: Path, tmp_path: Path
+) -> None:
+    data = shutil.copytree(few_digits, tmp_path / "data")
+    for split in ("train", "test"):
+        (data / split / "0").rename(data / split / HOSTILE)
+    runs = tmp_path / "runs"
+    run = foveal.train(data, recipe="model-s-02", settings=small, out=runs / "right", cache=cache)
+    judged = run.evaluate("test")
+    shutil.copytree(run.path, runs / "wrong")
+    found, _ = load_predictions(run.folder.predictions, "test", n=judged.n, classes=3)
+    foveal.Run(runs / "wrong").evaluate("test", found=-found)
+    board = Served(runs)
+    watched = Watched(browser, board)
+    page = watched.page
+    for name in ("right", "wrong"):
+        page.get_by_role("checkbox", name=f"Choose {name}").check()
+    page.get_by_role("button", name="Compare").click()
+    shown = "<img src=x onerror=alert(1)>\\u202e"
+    expect(page.get_by_role("region", name="Classes").get_by_text(shown)).to_have_count(1)
+    expect(page.locator("#comparison li")).to_contain_text(re.compile("is (worse|better) than"))
+    assert page.locator("img").count() == 0
+    watched.close()
+    assert board.end() == (143, "foveal: terminated\n")
 
 
 def test_strangers_get_nothing(served: Served, folder: Path) -> None:
