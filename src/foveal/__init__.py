@@ -18,9 +18,11 @@ if TYPE_CHECKING:
     from foveal.data.sources import get
     from foveal.dataview import look
     from foveal.deployment.bundle import predict
+    from foveal.experiments.board import board
     from foveal.experiments.comparison import compare
     from foveal.experiments.estimator import FovealClassifier
     from foveal.experiments.repeat import repeat
+    from foveal.experiments.runs import runs
     from foveal.fit import resume, train
     from foveal.results import Run, evaluate, report
 
@@ -28,6 +30,7 @@ __all__ = [
     "FovealClassifier",
     "Run",
     "__version__",
+    "board",
     "compare",
     "evaluate",
     "get",
@@ -36,12 +39,14 @@ __all__ = [
     "repeat",
     "report",
     "resume",
+    "runs",
     "train",
 ]
 
 _HOMES = {
     "FovealClassifier": "foveal.experiments.estimator",
     "Run": "foveal.results",
+    "board": "foveal.experiments.board",
     "compare": "foveal.experiments.comparison",
     "evaluate": "foveal.results",
     "get": "foveal.data.sources",
@@ -50,6 +55,7 @@ _HOMES = {
     "repeat": "foveal.experiments.repeat",
     "report": "foveal.results",
     "resume": "foveal.fit",
+    "runs": "foveal.experiments.runs",
     "train": "foveal.fit",
 }
 

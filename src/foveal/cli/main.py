@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from foveal import __version__
-from foveal.cli import data, experiments, judging, training, using
+from foveal.cli import data, experiments, judging, training, using, watching
 from foveal.errors import FovealError, missing_extra
 from foveal.memory import is_shortage
 from foveal.progress import printable
@@ -25,6 +25,7 @@ Folders of labelled small images in; a measured classifier, its report and its m
   foveal data get cifar10 cifar10            a named data set as class folders
   foveal train cifar10 --evaluate            train, test, report
   foveal compare runs/… runs/…               which is better, if the images can tell
+  foveal runs                                what has been trained, and what came of it
   foveal predict runs/… image.png            use the model
 """
 
@@ -43,7 +44,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"foveal {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
-    for group in (training, judging, experiments, data, using):
+    for group in (training, judging, experiments, watching, data, using):
         group.add_verbs(verbs)
     return parser
 
