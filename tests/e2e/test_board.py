@@ -223,7 +223,7 @@ def test_runs_and_groups_are_compared(
     page.get_by_role("checkbox", name="Choose longer", exact=True).check()
     compare.click()
     expect(page.locator("#comparison li")).to_contain_text("recipe")
-    assert page.locator("#comparison thead th").first.inner_text() == "Group"
+    assert page.locator("#comparison thead th").first.inner_text() == "group"
 
     for name in ("short", "longer"):
         page.get_by_role("checkbox", name=f"Choose {name}", exact=True).uncheck()

@@ -188,51 +188,15 @@ def _group(key: str, path: Path, inside: Sequence[ListedRun]) -> dict[str, Any]:
 
 
 def _comparison(found: Any) -> dict[str, Any]:  # noqa: ANN401 - a Comparison, whose module imports SciPy
-    from foveal.evaluation.compare import LEVEL, Comparison
-    from foveal.evaluation.metrics import percent
+    from foveal.evaluation.compared import Comparison, class_rows
+    from foveal.evaluation.verdict import LEVEL
 
-    if isinstance(found, Comparison):
-        header = ["Run", "Accuracy", "95 % interval", "Seconds of training", "Parameters"]
-        rows = [
-            [
-                printable(each["name"], 60),
-                percent(each["accuracy"], found.n),
-                " to ".join(percent(bound, found.n) for bound in each["accuracy_interval"]),
-                "–" if each["seconds"] is None else f"{each['seconds']:,.1f}",
-                f"{each['parameters']:,}",
-            ]
-            for each in found.contenders
-        ]
-    else:
-        header = ["Group", "Runs", "Mean accuracy", "Deviation, points", "95 % interval of the mean"]
-        rows = [
-            [
-                printable(each["name"], 60),
-                str(each["runs"]),
-                f"{100 * each['mean']:.2f} %",
-                f"{100 * each['deviation']:.2f}",
-                " to ".join(f"{100 * bound:.2f} %" for bound in each["interval"]),
-            ]
-            for each in found.groups
-        ]
+    header, rows = found.rows()
     classes = None
     if isinstance(found, Comparison) and len(found.pairs) == 1:
         changed = [each for each in found.pairs[0].classes if each.p < LEVEL]
-        classes = {
-            "n": len(found.pairs[0].classes),
-            "header": ["Class", "Images", "First alone", "Second alone", "Recall, points", "p"],
-            "rows": [
-                [
-                    printable(each.name, 40),
-                    f"{each.n:,}",
-                    f"{each.only_first:,}",
-                    f"{each.only_second:,}",
-                    f"{100 * each.difference:+.2f}",
-                    f"{each.p:.2g}",
-                ]
-                for each in sorted(changed, key=lambda each: each.difference)
-            ],
-        }
+        names, cells = class_rows(sorted(changed, key=lambda each: each.difference))
+        classes = {"n": len(found.pairs[0].classes), "header": names, "rows": cells}
     return {
         "refused": None,
         "images": f"{found.n:,} {found.split} images",
