@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from foveal.experiments.comparison import compare
     from foveal.experiments.estimator import FovealClassifier
     from foveal.experiments.repeat import repeat
+    from foveal.experiments.tune import tune
     from foveal.fit import resume, train
     from foveal.results import Run, evaluate, report
 
@@ -37,6 +38,7 @@ __all__ = [
     "report",
     "resume",
     "train",
+    "tune",
 ]
 
 _HOMES = {
@@ -51,6 +53,7 @@ _HOMES = {
     "report": "foveal.results",
     "resume": "foveal.fit",
     "train": "foveal.fit",
+    "tune": "foveal.experiments.tune",
 }
 
 

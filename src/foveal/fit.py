@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from pathlib import Path
 
@@ -23,7 +23,7 @@ from foveal.planning.need import refuse_shortage
 from foveal.planning.plan import Plan, planned
 from foveal.recipe import Recipe
 from foveal.results import Run
-from foveal.run import RunFolder
+from foveal.run import EpochRecord, RunFolder
 from foveal.telling import tell_plan
 from foveal.training import environment
 from foveal.training.budget import taken_up
@@ -56,6 +56,7 @@ def train(
     save_every: float = SAVE_EVERY,
     spent: float = 0.0,
     tested: bool = False,
+    stop: Callable[[EpochRecord], bool] | None = None,
 ) -> Run:
     """Train a classifier on class folders and return the run.
 
@@ -80,6 +81,7 @@ def train(
         save_every: seconds between two checkpoints in the middle of an epoch; one is written after each.
         spent: seconds of the budget that had passed before the call.
         tested: whether the budget is to have room for `run.evaluate("test")` and `run.report()`, too.
+        stop: asked after each epoch but the last; if it says yes, the run ends there, as by early stopping.
 
     Raises:
         UserError: the data, the recipe or a setting is refused; no run was begun.
@@ -145,7 +147,14 @@ def train(
             tell_plan(plan, time.monotonic() - began)
         budget, _ = taken_up(folder.events()) or (None, 0.0)
         return train_to_the_end(
-            session, dataset, seed=seed, augment=augment, budget=budget, began=began, save_every=save_every
+            session,
+            dataset,
+            seed=seed,
+            augment=augment,
+            budget=budget,
+            began=began,
+            save_every=save_every,
+            stop=stop,
         )
 
 
@@ -177,6 +186,7 @@ def resume(
     force: bool = False,
     save_every: float = SAVE_EVERY,
     spent: float = 0.0,
+    stop: Callable[[EpochRecord], bool] | None = None,
 ) -> Run:
     """Go on with an interrupted run, from its newest checkpoint that is whole.
 
@@ -193,6 +203,7 @@ def resume(
             that of an uninterrupted run; what differed is recorded among the run's events.
         save_every: seconds between two checkpoints in the middle of an epoch; one is written after each.
         spent: seconds of the budget that had passed before the call, since this process began.
+        stop: as in `train`.
 
     Raises:
         RunError: another process writes to the run; or data, recipe, code, threads or machine are not those
@@ -204,7 +215,9 @@ def resume(
     _check_interval(save_every)
     folder = RunFolder(run)
     with only_writer(folder.path):
-        return _resume(folder, model, augment, cache, force=force, save_every=save_every, spent=spent)
+        return _resume(
+            folder, model, augment, cache, force=force, save_every=save_every, spent=spent, stop=stop
+        )
 
 
 def _resume(
@@ -216,6 +229,7 @@ def _resume(
     force: bool,
     save_every: float,
     spent: float,
+    stop: Callable[[EpochRecord], bool] | None,
 ) -> Run:
     if folder.state in ("trained", "evaluated"):
         progress.line(f"{folder.path} is finished; there is nothing to resume")
@@ -255,6 +269,7 @@ def _resume(
         budget=budget,
         began=time.monotonic() - spent - before,
         save_every=save_every,
+        stop=stop,
     )
 
 

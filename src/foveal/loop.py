@@ -1,7 +1,7 @@
 """The epochs of one run, told top to bottom: steps, decisions, checkpoints, the model that is kept."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -42,11 +42,12 @@ def train_to_the_end(
     budget: Budget | None,
     began: float,
     save_every: float,
+    stop: Callable[[EpochRecord], bool] | None = None,
 ) -> Run:
     """Train to the end, validate and decide after every epoch, and keep the best weights as the model.
 
     A budget counts from `began`, a reading of the monotonic clock. Checkpoints are written after every epoch
-    and every `save_every` seconds.
+    and every `save_every` seconds. `stop` is asked after each epoch but the last whether to end here.
     """
     folder, state, recipe = session.folder, session.state, session.recipe
     per_epoch = steps_per_epoch(training_parts(dataset, recipe), recipe.batch_size)
@@ -124,6 +125,8 @@ def train_to_the_end(
             folder.event("epoch", epoch=record.epoch, step=record.step, seconds=round(seconds, 3))
             tell_epoch(session, record, seconds, per_epoch)
             session.next_epoch()
+            if stop is not None and not session.ended and stop(record):
+                session.stopping = True
             saving.after_epoch(needed=best or session.ended)
             if budget is not None:
                 budget.pause(time.monotonic() - steps_ended)
