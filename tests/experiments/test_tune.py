@@ -15,7 +15,7 @@ import foveal
 from foveal import recipes
 from foveal import settings as changes
 from foveal.cli.main import main
-from foveal.errors import Interrupted, RecipeError, RunError
+from foveal.errors import DataError, Interrupted, RecipeError, RunError
 from foveal.experiments import tune as tuning
 from foveal.experiments.study import Study, load
 from foveal.results import Run
@@ -140,8 +140,8 @@ def test_more_trials_add_and_nothing_is_trained_twice(
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"seed": 1}, "with seed 0, not 1"),
-        ({"over": ["dropout=0.1,0.3"]}, "with space"),
+        ({"seed": 1}, "seed was 0, not 1"),
+        ({"over": ["dropout=0.1,0.3"]}, "in which space was"),
         ({"settings": []}, "in which model.widths was [8] and is"),
         ({"recipe": "model-s-03"}, "in which name was"),
         ({"validation": "test"}, "validation"),
@@ -172,7 +172,7 @@ def test_other_data_are_refused(
     data = Path(shutil.copytree(few_digits, tmp_path / "data"))
     asked = {"recipe": "model-s-02", "settings": small, "out": tmp_path / "study", "cache": cache}
     foveal.tune(data, trials=1, **asked)
-    with pytest.raises(RunError, match="with data"):
+    with pytest.raises(RunError, match="in which data was"):
         foveal.tune(few_digits, trials=2, **asked)
     next((data / "train" / "0").iterdir()).unlink()
     with pytest.raises(RunError, match="other data"):
@@ -209,6 +209,44 @@ def test_what_is_refused(few_digits: Path, tmp_path: Path, asked: dict[str, Any]
         foveal.tune(few_digits, out=tmp_path / "study", **asked)
     assert said in str(caught.value)
     assert not (tmp_path / "study").exists()
+
+
+def test_refused_data_leave_nothing_that_stands_in_the_way(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    asked = {"trials": 1, "recipe": "model-s-02", "settings": small, "out": tmp_path / "study"}
+    with pytest.raises(DataError):
+        foveal.tune(tmp_path / "nowhere", **asked)
+    assert foveal.tune(few_digits, cache=cache, **asked).winner.number == 0
+
+
+def test_without_optuna_nothing_is_begun(few_digits: Path, tmp_path: Path) -> None:
+    code = "import sys; sys.modules['optuna'] = None; from foveal.cli.main import main; sys.exit(main())"
+    words = [sys.executable, "-c", code, "tune", str(few_digits), "--out", str(tmp_path / "study")]
+    told = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert (told.returncode, told.stderr) == (
+        2,
+        "foveal: this needs the package optuna: pip install 'foveal[tune]'\n",
+    )
+    assert not (tmp_path / "study").exists()
+
+
+def test_sigterm_to_the_command(
+    few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
+) -> None:
+    out = tmp_path / "study"
+    words = [sys.executable, "-m", "foveal", "tune", str(few_digits), "--trials", "2", "--out", str(out)]
+    words += ["--recipe", "model-s-02", "--cache", str(cache), "--set", "early_stopping=none"]
+    words += [word for each in without(small, "epochs") for word in ("--set", each)]
+    process = subprocess.Popen([*words, "--set", "epochs=100000"], stderr=subprocess.PIPE, text=True)
+    history = out / "trial-000" / "history.jsonl"
+    while process.poll() is None and not (history.exists() and history.stat().st_size):
+        time.sleep(0.01)
+    process.terminate()
+    _, told = process.communicate(timeout=30)
+    assert process.returncode == 143
+    assert told.splitlines()[-1].endswith(f"the same command with --out {out} goes on")
+    assert Run(out / "trial-000").folder.state == "interrupted"
 
 
 def test_a_folder_of_something_else_is_left_alone(few_digits: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import argparse
 import json
 import signal
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -112,11 +113,11 @@ def _tune(asked: argparse.Namespace) -> int:
     from foveal.cli.training import begin, process_age
     from foveal.errors import Interrupted
 
-    begin()
-    from foveal.experiments.tune import default_name, tune
-
-    out = default_name() if asked.out is None else asked.out
+    out = asked.out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-tune"
     try:
+        begin()
+        from foveal.experiments.tune import tune
+
         found = tune(
             asked.data,
             minutes=asked.minutes if asked.seconds is None else asked.seconds / 60,

@@ -5,18 +5,16 @@ Its study is rebuilt in memory from the trials each time, so that no store can d
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
 
 import numpy as np
+import optuna
+from optuna.trial import TrialState, create_trial
 
 from foveal import settings as changes
 from foveal.errors import RecipeError
 from foveal.experiments.space import Dimension, standing
 from foveal.experiments.study import Trial
 from foveal.recipe import Recipe
-
-if TYPE_CHECKING:
-    import optuna
 
 RANDOM = 6
 """Trials before Optuna's sampler uses what it has seen."""
@@ -66,8 +64,6 @@ def propose(
 
 def lags(reached: Mapping[int, float], done: Sequence[Trial], recipe: Recipe) -> bool:
     """Whether a trial's best validation accuracy so far, by epoch, is below the median of the others."""
-    from optuna.trial import TrialState, create_trial
-
     with _study(done, (), seed=0, epochs=recipe.epochs) as study:
         here = create_trial(state=TrialState.RUNNING, intermediate_values=dict(reached))
         return study.pruner.prune(study, here)
@@ -76,11 +72,8 @@ def lags(reached: Mapping[int, float], done: Sequence[Trial], recipe: Recipe) ->
 @contextmanager
 def _study(
     done: Sequence[Trial], searched: tuple[Dimension, ...], *, seed: int, epochs: int = 1
-) -> Iterator["optuna.Study"]:
+) -> Iterator[optuna.Study]:
     """Give Optuna's view of the trials so far; Optuna is silent meanwhile."""
-    import optuna
-    from optuna.trial import TrialState, create_trial
-
     said = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:

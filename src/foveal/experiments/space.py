@@ -5,14 +5,18 @@ import math
 import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+from optuna.distributions import (
+    BaseDistribution,
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 
 from foveal import settings as changes
 from foveal.errors import RecipeError
 from foveal.recipe import ModelS, Muon, Recipe
-
-if TYPE_CHECKING:
-    from optuna.distributions import BaseDistribution
 
 RATES = ("learning_rate", "bias_learning_rate", "head_learning_rate", "l2", "epsilon")
 """Settings whose ranges are drawn on a log scale: a factor counts there, not a difference."""
@@ -60,10 +64,8 @@ class Range:
         """Read a written value."""
         return int(float(text)) if self.whole else float(text)
 
-    def distribution(self) -> "BaseDistribution":
+    def distribution(self) -> BaseDistribution:
         """Say the same to Optuna."""
-        from optuna.distributions import FloatDistribution, IntDistribution
-
         if self.whole:
             return IntDistribution(int(self.low), int(self.high), log=self.log)
         return FloatDistribution(self.low, self.high, log=self.log)
@@ -88,10 +90,8 @@ class Choice:
         """Read a written value."""
         return text
 
-    def distribution(self) -> "BaseDistribution":
+    def distribution(self) -> BaseDistribution:
         """Say the same to Optuna."""
-        from optuna.distributions import CategoricalDistribution
-
         return CategoricalDistribution(self.ends)
 
     def __str__(self) -> str:

@@ -72,7 +72,6 @@ def tune(
         RecipeError: what is searched is malformed or refused.
         RunError: the folder holds something else, or a study of other data, settings or seed; or no trial
             came to its end.
-        MissingExtraError: Optuna is not installed.
         Interrupted: Ctrl-C or SIGTERM; everything is saved, and the same call goes on.
         Whatever else `train` raises.
     """
@@ -98,12 +97,12 @@ def tune(
         "group": group,
         "seed": seed,
     }
-    path = Path(out) if out is not None else default_name()
+    path = Path(out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-tune")
     _refuse_other(path, asked)
     with outside_faults(path):
         path.mkdir(parents=True, exist_ok=True)
     with only_writer(path):
-        if not (path / FILE).is_file():
+        if not any(path.glob("trial-*")):
             again = ["foveal", "train", str(data), "--recipe", str(path / "trial-000" / "recipe.json")]
             if not isinstance(recipe, Recipe):
                 again = [*again[:3], "--recipe", str(recipe or DEFAULT_RECIPE)]
@@ -131,11 +130,6 @@ def tune(
         return found
 
 
-def default_name() -> Path:
-    """Return the folder of a study that nobody named."""
-    return Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-tune"
-
-
 def _refuse_other(path: Path, asked: Mapping[str, Any]) -> None:
     """Refuse a folder that holds something else, or a study of something else."""
     if path.exists() and not (path / FILE).is_file():
@@ -144,16 +138,15 @@ def _refuse_other(path: Path, asked: Mapping[str, Any]) -> None:
             raise RunError(f"{path} exists already and is no study; choose another --out")
     elif path.exists():
         before = read(path)["asked"]
-        for name in asked:
-            if name == "recipe":
-                changed = differences(before[name], asked[name])
-                if changed:
-                    raise RunError(f"{path} holds a study in which {changed[0]}; choose another --out")
-            elif before[name] != asked[name]:
-                raise RunError(
-                    f"{path} holds a study with {name} {json.dumps(before[name])[:200]}, not "
-                    f"{json.dumps(asked[name])[:200]}; choose another --out"
-                )
+        if not any(path.glob("trial-*")):
+            return  # nothing was trained: the data were refused, say
+        for name, value in asked.items():
+            was, now = (json.dumps(each)[:200] for each in (before[name], value))
+            changed = (
+                differences(before[name], value) if name == "recipe" else [f"{name} was {was}, not {now}"]
+            )
+            if before[name] != value:
+                raise RunError(f"{path} holds a study in which {changed[0]}; choose another --out")
 
 
 def _refuse_changed_data(path: Path, cache: str | os.PathLike[str] | None) -> None:
