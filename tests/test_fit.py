@@ -827,3 +827,27 @@ def test_divergence_after_an_interruption_is_named_with_the_runs_step(
         patch.setattr(registry, "build", broken)
         with pytest.raises(DivergenceError, match="loss became nan at step 10;"):
             foveal.resume(tmp_path / "run", augment=NOTHING)
+
+
+def test_stop_is_asked_after_each_epoch_but_the_last(
+    tmp_path: Path, few_digits: Path, cache: Path, small: tuple[str, ...]
+) -> None:
+    asked: list[int] = []
+
+    def train(name: str, at: int) -> foveal.Run:
+        asked.clear()
+        return foveal.train(
+            few_digits,
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / name,
+            cache=cache,
+            stop=lambda record: asked.append(record.epoch) or record.epoch == at,
+        )
+
+    assert train("whole", at=3).summary()["stopped"] == "finished"
+    assert asked == [1, 2]
+    cut = train("cut", at=2)
+    assert (cut.summary()["stopped"], len(cut.history), asked) == ("early", 2, [1, 2])
+    assert cut.folder.state == "trained"
+    assert foveal.resume(cut.path).summary()["epochs"] == 2

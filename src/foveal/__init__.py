@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from foveal.experiments.estimator import FovealClassifier
     from foveal.experiments.repeat import repeat
     from foveal.experiments.runs import runs
+    from foveal.experiments.tune import tune
     from foveal.fit import resume, train
     from foveal.results import Run, evaluate, report
 
@@ -41,6 +42,7 @@ __all__ = [
     "resume",
     "runs",
     "train",
+    "tune",
 ]
 
 _HOMES = {
@@ -57,6 +59,7 @@ _HOMES = {
     "resume": "foveal.fit",
     "runs": "foveal.experiments.runs",
     "train": "foveal.fit",
+    "tune": "foveal.experiments.tune",
 }
 
 

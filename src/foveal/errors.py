@@ -77,4 +77,6 @@ def missing_extra(error: ModuleNotFoundError) -> MissingExtraError | None:
     package = {"sklearn": "scikit-learn"}.get(error.name or "", error.name)
     if package in ("torch", "safetensors", "scikit-learn", "matplotlib", "jinja2"):
         return MissingExtraError(package, "train")
+    if package == "optuna":
+        return MissingExtraError(package, "tune")
     return None

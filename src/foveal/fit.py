@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -25,7 +25,7 @@ from foveal.planning.need import refuse_shortage
 from foveal.planning.plan import Plan, planned
 from foveal.recipe import Recipe
 from foveal.results import Run
-from foveal.run import RunFolder
+from foveal.run import EpochRecord, RunFolder
 from foveal.telling import tell_plan
 from foveal.training import environment
 from foveal.training.budget import taken_up
@@ -59,6 +59,7 @@ def train(
     spent: float = 0.0,
     tested: bool = False,
     log: str | Iterable[str] = (),
+    stop: Callable[[EpochRecord], bool] | None = None,
 ) -> Run:
     """Train a classifier on class folders and return the run.
 
@@ -85,6 +86,7 @@ def train(
         tested: whether the budget is to have room for `run.evaluate("test")` and `run.report()`, too.
         log: "tensorboard", "mlflow" or both, which get every epoch's figures: see `loggers`. Where they do
             not answer, training goes on.
+        stop: asked after each epoch but the last; if it says yes, the run ends there, as by early stopping.
 
     Raises:
         UserError: the data, the recipe or a setting is refused; no run was begun.
@@ -160,6 +162,7 @@ def train(
                 began=began,
                 save_every=save_every,
                 loggers=logged,
+                stop=stop,
             )
 
 
@@ -192,6 +195,7 @@ def resume(
     save_every: float = SAVE_EVERY,
     spent: float = 0.0,
     log: str | Iterable[str] = (),
+    stop: Callable[[EpochRecord], bool] | None = None,
 ) -> Run:
     """Go on with an interrupted run, from its newest checkpoint that is whole.
 
@@ -210,6 +214,7 @@ def resume(
         spent: seconds of the budget that had passed before the call, since this process began.
         log: as for `train`; epochs from before the interruption are sent, too, where they are missing. A
             finished run is sent whole.
+        stop: as in `train`.
 
     Raises:
         RunError: another process writes to the run; or data, recipe, code, threads or machine are not those
@@ -223,7 +228,15 @@ def resume(
     folder = RunFolder(run)
     with only_writer(folder.path), _logged(folder, kinds) as logged:
         return _resume(
-            folder, model, augment, cache, force=force, save_every=save_every, spent=spent, logged=logged
+            folder,
+            model,
+            augment,
+            cache,
+            force=force,
+            save_every=save_every,
+            spent=spent,
+            logged=logged,
+            stop=stop,
         )
 
 
@@ -249,6 +262,7 @@ def _resume(
     save_every: float,
     spent: float,
     logged: Loggers,
+    stop: Callable[[EpochRecord], bool] | None,
 ) -> Run:
     if folder.state in ("trained", "evaluated"):
         progress.line(f"{folder.path} is finished; there is nothing to resume")
@@ -289,6 +303,7 @@ def _resume(
         began=time.monotonic() - spent - before,
         save_every=save_every,
         loggers=logged,
+        stop=stop,
     )
 
 

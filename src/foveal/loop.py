@@ -1,7 +1,7 @@
 """The epochs of one run, told top to bottom: steps, decisions, checkpoints, the model that is kept."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import NoReturn
 
@@ -44,11 +44,12 @@ def train_to_the_end(
     began: float,
     save_every: float,
     loggers: Loggers,
+    stop: Callable[[EpochRecord], bool] | None,
 ) -> Run:
     """Train to the end, validate and decide after every epoch, and keep the best weights as the model.
 
     A budget counts from `began`, a reading of the monotonic clock. Checkpoints are written after every epoch
-    and every `save_every` seconds.
+    and every `save_every` seconds. `stop` is asked after each epoch but the last whether to end here.
     """
     folder, state, recipe = session.folder, session.state, session.recipe
     per_epoch = steps_per_epoch(training_parts(dataset, recipe), recipe.batch_size)
@@ -126,6 +127,8 @@ def train_to_the_end(
             folder.event("epoch", epoch=record.epoch, step=record.step, seconds=round(seconds, 3))
             tell_epoch(session, record, seconds, per_epoch)
             session.next_epoch()
+            if stop is not None and not session.ended and stop(record):
+                session.stopping = True
             saving.after_epoch(needed=best or session.ended)
             loggers.send()
             if budget is not None:
