@@ -11,7 +11,7 @@ import pytest
 
 import foveal
 from foveal.cli.main import main
-from foveal.errors import Interrupted, RecipeError, RunError
+from foveal.errors import DataError, Interrupted, RecipeError, RunError
 from foveal.experiments import repeat as repeating
 from foveal.experiments.repeat import load
 
@@ -102,6 +102,7 @@ def test_other_runs_in_the_folder_are_refused(
     same = {"recipe": "model-s-02", "settings": small, "cache": cache}
     with pytest.raises(RunError, match="holds runs with recipe"):
         foveal.repeat(few_digits, out=group, **{**same, "recipe": "digits"})
+    (tmp_path / "something").touch()
     with pytest.raises(RunError, match="no group of runs"):
         foveal.repeat(few_digits, out=tmp_path, **same)
     with pytest.raises(RecipeError, match="one is the least"):
@@ -153,3 +154,14 @@ def test_recipes_are_compared_by_their_groups(
         foveal.compare(group, group / "seed-0")
     with pytest.raises(RunError, match="two groups"):
         foveal.compare(group)
+
+
+def test_refused_data_leave_nothing_in_the_way(few_digits: Path, cache: Path, tmp_path: Path) -> None:
+    out = tmp_path / "group"
+    with pytest.raises(DataError):
+        foveal.repeat(tmp_path / "missing", runs=1, recipe="digits", out=out)
+    assert not out.exists()
+    out.mkdir()  # as a kill leaves it that comes before the group's file is there
+    small = ["epochs=1", "size=8"]
+    found = foveal.repeat(few_digits, runs=1, recipe="model-s-02", settings=small, out=out, cache=cache)
+    assert len(found.runs) == 1

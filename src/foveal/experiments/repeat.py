@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal import progress
-from foveal.errors import RecipeError, RunError
+from foveal.errors import RecipeError, RunError, UserError
 from foveal.evaluation.metrics import percent
 from foveal.evaluation.predict import load_predictions
 from foveal.evaluation.spread import Sources, Spread, sources, spread
@@ -147,19 +147,25 @@ def repeat(
         if place.exists():
             run = resume(place, cache=cache, log=log)
         else:
-            run = train(
-                data,
-                recipe=recipe,
-                minutes=minutes,
-                validation=validation,
-                group=group,
-                seed=seed,
-                settings=changes,
-                out=place,
-                cache=cache,
-                tested=True,
-                log=log,
-            )
+            try:
+                run = train(
+                    data,
+                    recipe=recipe,
+                    minutes=minutes,
+                    validation=validation,
+                    group=group,
+                    seed=seed,
+                    settings=changes,
+                    out=place,
+                    cache=cache,
+                    tested=True,
+                    log=log,
+                )
+            except UserError:
+                if seed == 0:  # nothing was begun: the group's folder is not to stand in the way
+                    (path / FILE).unlink()
+                    path.rmdir()
+                raise
         split = _judged_on(run)
         if run.evaluation(split) is None:
             run.evaluate(split)
@@ -185,9 +191,9 @@ def load(path: str | os.PathLike[str]) -> Group:
 
 def _begin(path: Path, asked: Mapping[str, Any], runs: int) -> None:
     """Make the group's folder, or check that it is one of the same runs."""
-    if path.exists() and not (path / FILE).is_file():
+    if path.exists() and not (path / FILE).is_file() and (not path.is_dir() or any(path.iterdir())):
         raise RunError(f"{path} exists already and is no group of runs; choose another --out")
-    if path.exists():
+    if (path / FILE).is_file():
         before = _read(path)
         for name, value in before["asked"].items():
             if asked.get(name) != value:
