@@ -93,10 +93,11 @@ class Watched:
 
 
 def under_way(finished: Path, place: Path) -> RunFolder:
-    """Make of a finished run one that has trained one epoch; this process is its writer."""
+    """Make of a finished run one that has trained one epoch."""
     shutil.copytree(finished, place)
     for each in ("evaluation.json", "report.html"):
         (place / each).unlink()
+    (place / ".writer.json").unlink(missing_ok=True)  # whoever wrote last to what all tests share
     lines = (place / "events.jsonl").read_text("utf-8").splitlines(keepends=True)
     begun = [json.loads(line)["event"] for line in lines].index("training")
     (place / "events.jsonl").write_text("".join(lines[: begun + 1]), "utf-8")
