@@ -155,6 +155,8 @@ def test_the_list_sorts_and_links_to_reports(browser: Browser, served: Served) -
     report = opened.value
     complaints: list[str] = []
     report.on("console", lambda message: complaints.append(message.text))
+    report.wait_for_url("**/report*")  # the sandboxed page gets a process of its own first
+    report.wait_for_load_state("load")
     report.reload()
     assert "Foveal" in report.title()
     report.locator("#measured table.sortable").get_by_role("button", name="Recall").click()  # its script runs
