@@ -11,7 +11,7 @@ def summary(e: Evaluation) -> Finding:
     low, high = e.accuracy_interval
     sentence = (
         f"Of 100 images like these, it classifies about {100 * e.accuracy:.0f} correctly; with {e.n:,} "
-        f"images tested, the true number lies between {100 * low:.1f} and {100 * high:.1f}."
+        f"images tested, the true number is likely between {100 * low:.1f} and {100 * high:.1f}."
     )
     numbers: dict[str, object] = {"n": e.n, "accuracy": e.accuracy, "accuracy_interval": [low, high]}
     cells = sorted((-n, i, j) for i, row in enumerate(e.confusion) for j, n in enumerate(row) if i != j)
