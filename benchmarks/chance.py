@@ -34,8 +34,8 @@ from scipy import stats
 
 import journal
 import record
-from foveal.evaluation.crossed import Right, difference_of_recipes
-from foveal.evaluation.paired import mcnemar
+from foveal.comparison.paired import mcnemar
+from foveal.comparison.recipe_test import Right, difference_of_recipes
 from journal import Line
 
 AS_IT_IS = "epochs=2"

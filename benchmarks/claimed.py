@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 import chance
 import journal
-from foveal.evaluation.compare import Contender, compare
-from foveal.evaluation.compare_recipes import Recipe, RecipeComparison, compare_recipes
-from foveal.evaluation.compared import Comparison, Pair
-from foveal.evaluation.crossed import Right
+from foveal.comparison.models import Contender, compare
+from foveal.comparison.recipe_test import Right
+from foveal.comparison.recipes import Recipe, RecipeComparison, compare_recipes
+from foveal.comparison.result import Comparison, Pair
 
 LINES = journal.RESULTS / "claims.jsonl"
 LOG = journal.RESULTS / "notebook-log.json"

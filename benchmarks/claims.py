@@ -25,10 +25,10 @@ import chance
 import journal
 from claimed import AFTER, BEFORE, LINES, NOTEBOOK, OURS, Runs, backwards, collect, title
 from claims_classes import areas, classes, hardest_pair, kinds, macro
-from foveal.evaluation.compared import Pair
-from foveal.evaluation.error_kinds import DRAWS
+from foveal.comparison.confusion_tests import DRAWS
+from foveal.comparison.result import Pair
+from foveal.comparison.verdict import LEVEL, p_value, points
 from foveal.evaluation.intervals import wilson
-from foveal.evaluation.verdict import LEVEL, p_value, points
 
 PAGE = Path(__file__).parents[1] / "docs" / "comparisons.md"
 

@@ -4,9 +4,9 @@ import numpy as np
 
 import journal
 from claimed import NOTEBOOK, Runs
+from foveal.comparison.paired import mcnemar
+from foveal.comparison.verdict import p_value, points
 from foveal.evaluation.intervals import wilson
-from foveal.evaluation.paired import mcnemar
-from foveal.evaluation.verdict import p_value, points
 
 Shares = tuple[float, float, float]
 SAID = {

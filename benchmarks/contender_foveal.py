@@ -140,10 +140,10 @@ def convolutions(n: int) -> dict[str, Any]:
 
 def pack(channel: Channel, asked: argparse.Namespace) -> None:
     """List, decode and pack, each time into an empty cache."""
-    from foveal import recipes
     from foveal.data.dataset import open_dataset
+    from foveal.recipe import builtin
 
-    image = recipes.load(asked.recipe).image
+    image = builtin.load(asked.recipe).image
     channel.ready()
     while True:
         channel.wait()
@@ -156,10 +156,10 @@ def pack(channel: Channel, asked: argparse.Namespace) -> None:
 @cache
 def opened(data: Path, recipe: str, kept: Path | None) -> "Dataset":
     """Open a data set, once."""
-    from foveal import recipes
     from foveal.data.dataset import open_dataset
+    from foveal.recipe import builtin
 
-    return open_dataset(data, recipes.load(recipe).image, validation="train2", cache=kept)
+    return open_dataset(data, builtin.load(recipe).image, validation="train2", cache=kept)
 
 
 if __name__ == "__main__":

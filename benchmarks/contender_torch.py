@@ -75,10 +75,10 @@ def main() -> None:
 
 def read(data: Path, cache: Path | None) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Return the notebook's training images uint8 (N, 32, 32, 3) with labels (N,), and its test images."""
-    from foveal import recipes
     from foveal.data.dataset import open_dataset
+    from foveal.recipe import builtin
 
-    dataset = open_dataset(data, recipes.load("model-s-02").image, validation="train2", cache=cache)
+    dataset = open_dataset(data, builtin.load("model-s-02").image, validation="train2", cache=cache)
 
     def chosen(rows: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401 - an array of row numbers
         return torch.from_numpy(np.array(dataset.pack.pixels[rows])), torch.from_numpy(dataset.labels[rows])

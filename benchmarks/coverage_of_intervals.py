@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
-from foveal.evaluation import averages, roc
+from foveal.evaluation import roc
 from foveal.evaluation.intervals import area_interval, f1_interval, precision_area_interval, wilson
+from foveal.evaluation.macro_averages import macro
 
 Interval = tuple[float, float]
 Random = np.random.Generator
@@ -83,7 +84,7 @@ def macro_averages(figure: str) -> Iterator[Case]:
 
                 def draw(random: Random, n: int = n, cells: NDArray[np.float64] = cells) -> Interval:
                     confusion = random.multinomial(n, cells.ravel()).reshape(cells.shape)
-                    interval: Interval = getattr(averages.macro(confusion), f"{figure}_interval")
+                    interval: Interval = getattr(macro(confusion), f"{figure}_interval")
                     return interval
 
                 sizes = "equal classes" if ratio == 1 else "sizes 1 to 10"

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal import recipes
 from foveal.data.dataset import open_dataset
-from foveal.recipe import Muon, Recipe, Sprint
+from foveal.recipe import builtin
+from foveal.recipe.recipe import Muon, Recipe, Sprint
 
 
 class Network(nn.Module):
@@ -85,7 +85,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cache", type=Path)
     asked = parser.parse_args()
-    recipe = recipes.sprint()
+    recipe = builtin.sprint()
     optimizer, low = recipe.optimizer, recipe.low_resolution
     assert isinstance(optimizer, Muon)
     assert low is not None

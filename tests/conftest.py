@@ -83,7 +83,7 @@ def small() -> tuple[str, ...]:
 @pytest.fixture(scope="session")
 def finished(few_digits: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished, evaluated and reported run on `few_digits`. Not to be written to."""
-    from foveal.fit import train
+    from foveal.runs.train import train
 
     out = tmp_path_factory.mktemp("finished") / "run"
     run = train(few_digits, recipe="model-s-02", settings=SMALL, out=out, cache=cache)

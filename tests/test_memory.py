@@ -12,7 +12,7 @@ from foveal.cli.main import main
 from foveal.errors import OutsideError
 from foveal.evaluation.predict import BATCH, logits
 from foveal.memory import available, is_shortage
-from foveal.planning import need
+from foveal.planning import memory_estimate
 
 GB = 1_000_000_000
 Groups = dict[str, tuple[str, int, int]]
@@ -104,7 +104,7 @@ def test_training_that_cannot_fit_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(need, "available", lambda: 400_000_000)
+    monkeypatch.setattr(memory_estimate, "available", lambda: 400_000_000)
     words = ["train", str(few_digits), "--recipe", "model-s-02", "--set", "batch_size=5000"]
     assert main([*words, "--out", str(tmp_path / "run"), "--cache", str(cache)]) == 3
     said = capsys.readouterr().err
@@ -114,6 +114,6 @@ def test_training_that_cannot_fit_is_refused_before_anything_is_written(
     assert 1 <= fitting < 5000
     settings = ["size=8", f"batch_size={fitting}", "epochs=1"]
     foveal.train(few_digits, recipe="model-s-02", settings=settings, out=tmp_path / "run", cache=cache)
-    monkeypatch.setattr(need, "available", lambda: 1_000)
+    monkeypatch.setattr(memory_estimate, "available", lambda: 1_000)
     with pytest.raises(OutsideError, match="a smaller network"):
         foveal.train(few_digits, recipe="model-s-02", out=tmp_path / "other", cache=cache)

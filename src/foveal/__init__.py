@@ -12,20 +12,20 @@ Importing this module costs nothing: what needs torch is imported when it is fir
 
 from typing import TYPE_CHECKING
 
-__version__ = "0.1.0"
+from foveal.version import __version__
 
 if TYPE_CHECKING:
+    from foveal.board.server import board
     from foveal.data.sources import get
-    from foveal.dataview import look
     from foveal.deployment.bundle import predict
-    from foveal.experiments.board import board
-    from foveal.experiments.comparison import compare
+    from foveal.experiments.compare_runs import compare
     from foveal.experiments.estimator import FovealClassifier
     from foveal.experiments.repeat import repeat
-    from foveal.experiments.runs import runs
+    from foveal.experiments.run_list import runs
     from foveal.experiments.tune import tune
-    from foveal.fit import resume, train
-    from foveal.results import Run, evaluate, report
+    from foveal.runs.preview import look
+    from foveal.runs.run import Run, evaluate, report
+    from foveal.runs.train import resume, train
 
 __all__ = [
     "FovealClassifier",
@@ -47,18 +47,18 @@ __all__ = [
 
 _HOMES = {
     "FovealClassifier": "foveal.experiments.estimator",
-    "Run": "foveal.results",
-    "board": "foveal.experiments.board",
-    "compare": "foveal.experiments.comparison",
-    "evaluate": "foveal.results",
+    "Run": "foveal.runs.run",
+    "board": "foveal.board.server",
+    "compare": "foveal.experiments.compare_runs",
+    "evaluate": "foveal.runs.run",
     "get": "foveal.data.sources",
-    "look": "foveal.dataview",
+    "look": "foveal.runs.preview",
     "predict": "foveal.deployment.bundle",
     "repeat": "foveal.experiments.repeat",
-    "report": "foveal.results",
-    "resume": "foveal.fit",
-    "runs": "foveal.experiments.runs",
-    "train": "foveal.fit",
+    "report": "foveal.runs.run",
+    "resume": "foveal.runs.train",
+    "runs": "foveal.experiments.run_list",
+    "train": "foveal.runs.train",
     "tune": "foveal.experiments.tune",
 }
 

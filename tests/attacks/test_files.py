@@ -104,7 +104,7 @@ def texts(mark: Path) -> list[bytes]:
         json.dumps({"model": {"name": "os.system", "architecture": f"touch {mark}"}}).encode(),
         json.dumps({"model": {"name": "custom", "architecture": "posix.system"}}).encode(),
         json.dumps(
-            {"__class__": "foveal.run.RunFolder", "__reduce__": ["os.system", f"touch {mark}"]}
+            {"__class__": "foveal.files.run_folder.RunFolder", "__reduce__": ["os.system", f"touch {mark}"]}
         ).encode(),
         b"!!python/object/apply:os.system ['touch " + str(mark).encode() + b"']",
         f'name = "../../{mark.name}"\n'.encode(),

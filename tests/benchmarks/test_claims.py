@@ -60,7 +60,7 @@ def test_real_recipes_that_differ_are_told_apart(script: Any, right: np.ndarray)
 
 
 def test_synthetic_runs_are_like_the_real_ones(script: Any, right: np.ndarray) -> None:
-    from foveal.evaluation.spread import sources
+    from foveal.comparison.seed_variance import sources
 
     draw = np.random.default_rng(0)
     sets = [script("chance").synthetic(right, draw) for _ in range(10)]

@@ -15,11 +15,11 @@ from typing import Any
 import pytest
 
 import foveal
-from foveal import recipe as recipes
 from foveal.deployment.bundle import load
 from foveal.errors import ModelError, OutsideError, RunError
+from foveal.files.run_folder import RunFolder
 from foveal.models import registry
-from foveal.run import RunFolder
+from foveal.recipe import recipe as recipes
 from foveal.training import checkpoint, optimizers
 from foveal.training.checkpoint import DamagedError
 from foveal.training.optimizers import Optimizer

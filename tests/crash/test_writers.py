@@ -12,7 +12,7 @@ import pytest
 
 import foveal
 from foveal.errors import RunError
-from foveal.writer import only_writer
+from foveal.files.lock import only_writer
 
 RACES = int(os.environ.get("FOVEAL_RACES", "20"))
 HOLD = """

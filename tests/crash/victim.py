@@ -15,7 +15,8 @@ from typing import Any
 import torch
 from disk import Disk, die
 
-from foveal import errors, fit, loop, planning  # noqa: F401 - imported once, for all children
+from foveal import errors, planning  # noqa: F401
+from foveal.runs import loop, train  # noqa: F401 - imported once, for all children
 
 
 def main() -> None:
@@ -58,9 +59,9 @@ def live(asked: dict[str, Any]) -> int:
     disk = Disk(run.parent, at=asked.get("at", 0), act=die, after=asked.get("late", False))
     with disk.installed():
         if run.exists():
-            fit.resume(run, save_every=1e-9)
+            train.resume(run, save_every=1e-9)
         else:
-            fit.train(
+            train.train(
                 asked["data"],
                 recipe="model-s-02",
                 settings=asked["settings"],

@@ -9,7 +9,7 @@ from foveal.data.arrays import Arrays
 from foveal.data.dataset import open_dataset
 from foveal.data.decode import Decoding, bring, decode, encode_png
 from foveal.errors import DataError
-from foveal.recipe import Image
+from foveal.recipe.recipe import Image
 
 
 def arrays(n: int = 40, channels: int = 1, **changes: Any) -> Arrays:

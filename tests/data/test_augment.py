@@ -6,7 +6,7 @@ from numpy.typing import NDArray
 
 from foveal.data.augment import Draws, apply, draw, shrunk
 from foveal.engine.compiled import without_kernels
-from foveal.recipe import Augmentation
+from foveal.recipe.recipe import Augmentation
 
 Images = NDArray[np.uint8]
 FLIP, SHIFT = Augmentation(flip=True), Augmentation(shift=2)

@@ -17,8 +17,8 @@ from foveal.data.decode import Decoding
 from foveal.data.pack import Pack
 from foveal.data.split import Rows, Splits
 from foveal.errors import DataError
-from foveal.recipe import Augmentation, Image, LowResolution, Recipe, Sprint
-from foveal.recipes import load
+from foveal.recipe.builtin import load
+from foveal.recipe.recipe import Augmentation, Image, LowResolution, Recipe, Sprint
 
 NOTEBOOK = tuple(np.arange(start, start + 10_000) for start in (0, 10_000, 20_000, 30_000))
 

@@ -9,7 +9,7 @@ from foveal.data import dataset as module
 from foveal.data.dataset import Dataset, default_cache, open_dataset
 from foveal.data.decode import encode_png
 from foveal.errors import DataError
-from foveal.recipe import Image
+from foveal.recipe.recipe import Image
 
 SMALL = Image(size=8, channels="auto")
 

@@ -26,7 +26,7 @@ from foveal.data.scan import scan
 from foveal.data.workers import Outcome
 from foveal.errors import DataError, OutsideError
 from foveal.progress import Bar
-from foveal.recipe import Image
+from foveal.recipe.recipe import Image
 
 Pixels = NDArray[np.uint8]
 SMALL = Image(size=8)

@@ -20,10 +20,10 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import foveal
+from foveal.board.run_index import identify
 from foveal.cli.main import main
 from foveal.evaluation.predict import load_predictions
-from foveal.experiments.known import identify
-from foveal.run import EpochRecord, RunFolder
+from foveal.files.run_folder import EpochRecord, RunFolder
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "<img src=x onerror=alert(1)>\u202e"

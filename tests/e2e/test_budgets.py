@@ -8,7 +8,7 @@ import pytest
 from foveal.cli.main import main
 from foveal.cli.training import process_age
 from foveal.planning import plan as planning
-from foveal.planning.ladder import Rung
+from foveal.planning.networks import Rung
 
 Capture = pytest.CaptureFixture[str]
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foveal.comparison.models import Contender, compare
 from foveal.data.decode import encode_png
-from foveal.evaluation.compare import Contender, compare
-from foveal.evaluation.compare_page import render
+from foveal.reporting.compare_page import render
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 

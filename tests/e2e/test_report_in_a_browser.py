@@ -15,13 +15,14 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from foveal import recipes
-from foveal.evaluation import confidence, gallery, metrics
-from foveal.evaluation import report as reports
-from foveal.evaluation.report import Report
+from foveal.evaluation import calibration, metrics
 from foveal.evaluation.roc import class_curves
+from foveal.files.run_folder import EpochRecord, RunFolder
 from foveal.models import registry
-from foveal.run import EpochRecord, RunFolder
+from foveal.recipe import builtin
+from foveal.reporting import gallery
+from foveal.reporting import report_files as reports
+from foveal.reporting.report import Report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SPLITS = ("train", "validation", "test")
@@ -68,11 +69,11 @@ def judged(folder: Path, *, classes: int, n: int) -> Path:
     labels = np.arange(2 * n) % classes
     logits = random.normal(size=(2 * n, classes)).astype(np.float32) * 2
     logits[np.arange(2 * n), labels] += 4
-    tuned = confidence.tune(logits[:n], labels[:n], confidence.fit_temperature(logits[:n], labels[:n]))
+    tuned = calibration.tune(logits[:n], labels[:n], calibration.fit_temperature(logits[:n], labels[:n]))
     test = metrics.evaluate(logits[n:], labels[n:], names, split="test", tuned=tuned)
     p = metrics.softmax(logits[n:])
     pixels = random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)  # noise: nothing compresses worse
-    network = registry.build(recipes.sprint().model, size=32, channels=3, classes=classes, seed=0)
+    network = registry.build(builtin.sprint().model, size=32, channels=3, classes=classes, seed=0)
     registry.prepare(network, torch.from_numpy(pixels[:100]))
     paths = [f"test/{names[label]}/{i:05}.png" for i, label in enumerate(labels[n:].tolist())]
     images = gallery.Images(pixels=pixels, labels=labels[n:], paths=paths, classes=names)
@@ -81,7 +82,7 @@ def judged(folder: Path, *, classes: int, n: int) -> Path:
     counts = np.bincount(labels[n:], minlength=classes).tolist()
     made = RunFolder.create(
         folder,
-        recipe=recipes.sprint().to_json(),
+        recipe=builtin.sprint().to_json(),
         dataset={
             "fingerprint": "3f1c" * 16,
             "classes": names,

@@ -24,7 +24,7 @@ import foveal
 from foveal import FovealClassifier
 from foveal.data.decode import Decoding, decode
 from foveal.errors import DataError, ModelError, RecipeError
-from foveal.recipe import Adam, Image, ModelS, Recipe
+from foveal.recipe.recipe import Adam, Image, ModelS, Recipe
 
 TINY = Recipe(
     name="tiny",

@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 
 import foveal
-from foveal import recipes
-from foveal import settings as changes
 from foveal.cli.main import main
 from foveal.errors import DataError, Interrupted, RecipeError, RunError
 from foveal.experiments import tune as tuning
 from foveal.experiments.study import Study, load
-from foveal.results import Run
+from foveal.recipe import builtin
+from foveal.recipe import overrides as changes
+from foveal.runs.run import Run
 
 ABSURD = "learning_rate=0.003,30"
 """Either learns, or does not."""
@@ -277,7 +277,7 @@ def test_a_trial_that_would_end_too_late_is_cut_short(
         few_digits,
         minutes=0.08,
         trials=2,
-        recipe=changes.change(recipes.load("model-s-02"), [*small, "early_stopping=none"])[0],
+        recipe=changes.change(builtin.load("model-s-02"), [*small, "early_stopping=none"])[0],
         over=["epochs=3,1000000"],
         out=tmp_path / "study",
         cache=cache,

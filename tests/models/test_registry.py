@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from foveal import recipe as recipes
 from foveal.errors import ModelError
 from foveal.models import registry
 from foveal.models.layers import FlattenLast, Rescale
+from foveal.recipe import recipe as recipes
 
 SUMMARY = [
     ("rescaling", (32, 32, 3), 0),

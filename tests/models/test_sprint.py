@@ -15,8 +15,8 @@ from foveal.engine.compiled import without_kernels
 from foveal.evaluation.predict import logits
 from foveal.models import registry
 from foveal.models.sprint import EPSILON, Network, whitening_filters
-from foveal.recipe import Recipe, Sprint
-from foveal.recipes import sprint
+from foveal.recipe.builtin import sprint
+from foveal.recipe.recipe import Recipe, Sprint
 from foveal.training import optimizers
 from foveal.training.epoch import training_loss
 

@@ -15,9 +15,9 @@ import keras_model_s as judge
 from keras.src import backend as keras_backend
 from keras.src.backend.common import dtypes
 
-from foveal import recipe as recipes
 from foveal.data.batches import Batch
 from foveal.models import registry
+from foveal.recipe import recipe as recipes
 from foveal.training import optimizers
 from foveal.training.epoch import TrainingState, balanced_class_weights, run_epoch, training_loss
 

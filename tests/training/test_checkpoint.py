@@ -9,10 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from foveal import recipe as recipes
 from foveal.data.batches import Batch
 from foveal.errors import RunError
 from foveal.models import registry
+from foveal.recipe import recipe as recipes
 from foveal.training import checkpoint, optimizers
 from foveal.training.epoch import TrainingState, run_epoch
 

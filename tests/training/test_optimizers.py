@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from foveal import recipe as recipes
 from foveal.models import registry
+from foveal.recipe import recipe as recipes
 from foveal.training import optimizers
 from foveal.training.optimizers import Muon, orthogonalised
 

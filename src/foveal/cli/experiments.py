@@ -111,7 +111,7 @@ def _repeat(asked: argparse.Namespace) -> int:
 
 
 def _tune(asked: argparse.Namespace) -> int:
-    from foveal.cli.main import Terminated
+    from foveal.cli.signals import Terminated
     from foveal.cli.training import begin, process_age
     from foveal.errors import Interrupted
 

@@ -12,11 +12,12 @@ from types import FrameType
 from typing import NoReturn
 
 from foveal import __version__
-from foveal.cli import data, experiments, judging, training, using, watching
+from foveal.cli import board, data, evaluate, experiments, predict, training
+from foveal.cli.signals import Terminated
 from foveal.errors import FovealError, missing_extra
+from foveal.files.typed_json import nearest
 from foveal.memory import is_shortage
 from foveal.progress import printable
-from foveal.reading import nearest
 
 _DESCRIPTION = """\
 Folders of labelled small images in; a measured classifier, its report and its model file out.
@@ -44,7 +45,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"foveal {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
-    for group in (training, judging, experiments, watching, data, using):
+    for group in (training, evaluate, experiments, board, data, predict):
         group.add_verbs(verbs)
     return parser
 
@@ -83,10 +84,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         _complain("interrupted")
         return 128 + signal.SIGINT
-
-
-class Terminated(BaseException):
-    """SIGTERM came where nothing has to be saved."""
 
 
 def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:

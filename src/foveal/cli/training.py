@@ -10,15 +10,16 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
-from foveal import progress, recipes
+from foveal import progress
 from foveal.cli.output import add_json, add_log, say
 from foveal.engine.compiled import kernels
 from foveal.errors import Interrupted, RecipeError
-from foveal.recipe import Fit, Recipe
-from foveal.run import RunFolder
+from foveal.files.run_folder import RunFolder
+from foveal.recipe import builtin
+from foveal.recipe.recipe import Fit, Recipe
 
 if TYPE_CHECKING:
-    from foveal.results import Run
+    from foveal.runs.run import Run
 
 IMPORTED = time.monotonic()
 """When this module was."""
@@ -166,7 +167,7 @@ def begin() -> None:
 def _demo(asked: argparse.Namespace) -> int:
     begin()
     from foveal.data import sources
-    from foveal.fit import train
+    from foveal.runs.train import train
 
     digits = asked.folder / "digits"
     if not digits.exists():
@@ -187,7 +188,7 @@ def _free_name(path: Path) -> Path:
 
 def _train(asked: argparse.Namespace) -> int:
     begin()
-    from foveal.fit import train
+    from foveal.runs.train import train
 
     flags = {
         "image.fit": asked.fit,
@@ -220,7 +221,7 @@ def _train(asked: argparse.Namespace) -> int:
 
 def _resume(asked: argparse.Namespace) -> int:
     begin()
-    from foveal.fit import resume
+    from foveal.runs.train import resume
 
     folder = RunFolder(asked.run)
     was_finished = folder.state in ("trained", "evaluated")
@@ -242,7 +243,7 @@ def _resume(asked: argparse.Namespace) -> int:
 
 
 def _interrupted(interrupted: Interrupted, *, as_json: bool) -> int:
-    from foveal.results import Run
+    from foveal.runs.run import Run
 
     if as_json:
         say(json.dumps(Run(interrupted.run).summary()))
@@ -251,8 +252,8 @@ def _interrupted(interrupted: Interrupted, *, as_json: bool) -> int:
 
 def _finish(run: "Run", *, evaluate: bool, as_json: bool, log: list[str]) -> int:
     """Judge on the test split if asked, print the outcome, and say what can come next."""
-    from foveal.loggers import Loggers
     from foveal.planning.plan import SEARCHING_FROM
+    from foveal.runs.loggers import Loggers
 
     if evaluate:
         evaluation = run.evaluate("test") if run.has_test else run.evaluation("validation")
@@ -277,16 +278,16 @@ def _recipes(asked: argparse.Namespace) -> int:
     if asked.classes < 2:
         raise RecipeError(f"--classes is {asked.classes}; a classifier needs two or more")
     if asked.name is None and asked.json:
-        say(json.dumps({name: make().to_json() for name, make in recipes.RECIPES.items()}))
+        say(json.dumps({name: make().to_json() for name, make in builtin.RECIPES.items()}))
         return 0
     if asked.name is None:
         rows = [
             [name, (make.__doc__ or "").removeprefix("Return ").partition("\n")[0]]
-            for name, make in recipes.RECIPES.items()
+            for name, make in builtin.RECIPES.items()
         ]
         say(progress.table(["recipe", "what it is"], rows))
         return 0
-    recipe = recipes.load(asked.name)
+    recipe = builtin.load(asked.name)
     if asked.json:
         json.dump(recipe.to_json(), sys.stdout, indent=2)
         say("")

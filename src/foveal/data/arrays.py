@@ -12,7 +12,7 @@ from foveal.data.decode import Decoding, bring
 from foveal.data.pack import Pack
 from foveal.data.split import Rows, Splits, split_off
 from foveal.errors import DataError
-from foveal.recipe import Image
+from foveal.recipe.recipe import Image
 
 PLACE = Path("arrays in memory")
 """Where such images lie, in messages and in what a run records."""

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.engine import crops
-from foveal.recipe import Augmentation
+from foveal.recipe.recipe import Augmentation
 
 Images = NDArray[np.uint8]
 Augment = Callable[[Images, np.random.Generator], Images]

@@ -11,7 +11,7 @@ from foveal.data.augment import Augment, Images, apply, draw, shrunk
 from foveal.data.dataset import Dataset
 from foveal.data.split import Rows
 from foveal.errors import DataError
-from foveal.recipe import Recipe
+from foveal.recipe.recipe import Recipe
 
 # What a stream of random numbers is for: streams of different purposes share no numbers.
 _ORDER, _STEP, _AUGMENT, _FLIP = 0, 1, 2, 3

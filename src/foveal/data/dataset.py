@@ -14,7 +14,7 @@ from foveal.data.pack import Pack, is_packed, open_pack, require_images
 from foveal.data.scan import Listing, sampled, scan
 from foveal.data.split import Rows, Splits, check_options, split
 from foveal.errors import DataError
-from foveal.recipe import Image
+from foveal.recipe.recipe import Image
 
 SplitName = Literal["train", "validation", "test"]
 

@@ -17,8 +17,8 @@ from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
 from foveal.errors import DataError, RecipeError
-from foveal.reading import read
-from foveal.recipe import Fit
+from foveal.files.typed_json import read
+from foveal.recipe.recipe import Fit
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 MAX_BYTES = 100_000_000

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from foveal import progress
 from foveal.errors import OutsideError
-from foveal.run import outside_faults
+from foveal.files.run_folder import outside_faults
 
 _CHUNK = 1 << 18
 _TIMEOUT = 30.0

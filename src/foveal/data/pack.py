@@ -26,8 +26,8 @@ from foveal.data.decode import Decoding
 from foveal.data.scan import Listing
 from foveal.data.workers import Outcome, decode_files
 from foveal.errors import DataError, OutsideError
-from foveal.recipe import Image
-from foveal.run import outside_faults, write_json
+from foveal.files.run_folder import outside_faults, write_json
+from foveal.recipe.recipe import Image
 
 FORMAT = 3
 """Changes whenever the same files would give other pixels or another index."""

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from foveal import progress
 from foveal.data.archive import Member, members
 from foveal.errors import DataError, MissingExtraError
-from foveal.run import outside_faults
+from foveal.files.run_folder import outside_faults
 
 NAMES = ("cifar10", "digits")
 """What `get` knows."""

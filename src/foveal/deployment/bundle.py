@@ -14,17 +14,18 @@ import torch
 from safetensors.torch import save
 from torch import nn
 
-from foveal import __version__, progress, tensors
+from foveal import __version__, progress
 from foveal.data.decode import Decoding
 from foveal.data.workers import Outcome, decode_files
 from foveal.errors import ModelError, RunError
-from foveal.evaluation.confidence import TEMPERATURES, probabilities
+from foveal.evaluation.calibration import TEMPERATURES, probabilities
 from foveal.evaluation.predict import logits
+from foveal.files import tensor_file
+from foveal.files.run_folder import outside_faults, read_json, write_bytes, write_json
+from foveal.files.tensor_file import TensorFileError
+from foveal.files.typed_json import read
 from foveal.models import registry
-from foveal.reading import read
-from foveal.recipe import Recipe
-from foveal.run import outside_faults, read_json, write_bytes, write_json
-from foveal.tensors import TensorFileError
+from foveal.recipe.recipe import Recipe
 
 WEIGHTS = "model.safetensors"
 SCHEMA = 3
@@ -214,18 +215,18 @@ def load(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Bun
         raise ModelError(f"{file} is no model's configuration: {error}") from error
     shape = {"size": decoding.size, "channels": decoding.channels, "classes": len(classes)}
     try:
-        header = tensors.read_header(folder / WEIGHTS)
+        header = tensor_file.read_header(folder / WEIGHTS)
         if model is None:
             expected = registry.claims(recipe.model, **shape)
-            tensors.check_claims(header.claims, expected)  # before a network of that size is built
+            tensor_file.check_claims(header.claims, expected)  # before a network of that size is built
             network = registry.build(recipe.model, **shape, seed=0)
         else:
             network = registry.adopt(model, **shape)
-            tensors.check_claims(header.claims, registry.claims_of(network))
-        content = tensors.read_content(folder / WEIGHTS, header)
+            tensor_file.check_claims(header.claims, registry.claims_of(network))
+        content = tensor_file.read_content(folder / WEIGHTS, header)
         if hashlib.sha256(content).hexdigest() != digest:
             raise TensorFileError("it is damaged: its digest is not that in config.json")
-        stored = tensors.unpack(content)
+        stored = tensor_file.unpack(content)
     except TensorFileError as error:
         raise ModelError(f"{folder / WEIGHTS} cannot be used: {error}") from error
     with torch.no_grad():

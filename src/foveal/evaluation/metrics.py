@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foveal.errors import DataError, ModelError, RecipeError, RunError
-from foveal.evaluation import averages, confidence, roc
-from foveal.evaluation.averages import Averages
-from foveal.evaluation.confidence import Confidence, Tuned
+from foveal.evaluation import calibration, macro_averages, roc
+from foveal.evaluation.calibration import Confidence, Tuned
 from foveal.evaluation.intervals import area_interval, f1_interval, precision_area_interval, wilson
+from foveal.evaluation.macro_averages import Averages
+from foveal.files.typed_json import plain, read
 from foveal.progress import printable, table
-from foveal.reading import plain, read
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -237,7 +237,7 @@ def evaluate(
     """Judge logits (N, K) against integer labels (N,).
 
     The largest logit is the prediction; among equal ones, the first. `tuned` is what was chosen on other
-    images for the model's probabilities: see `confidence.tune`.
+    images for the model's probabilities: see `calibration.tune`.
 
     Raises:
         DataError: the split has no images.
@@ -265,12 +265,12 @@ def evaluate(
         loss=cross_entropy(z, y),
         accuracy=correct / len(y),
         accuracy_interval=wilson(correct, len(y)),
-        macro=averages.macro(matrix),
-        weighted=averages.weighted(matrix),
+        macro=macro_averages.macro(matrix),
+        weighted=macro_averages.weighted(matrix),
         classes=classes,
         confusion=tuple(tuple(int(count) for count in row) for row in matrix),
         balanced=bool(n_true.max() <= BALANCED_RATIO * n_true.min()),
-        confidence=confidence.judge(z, y, tuned),
+        confidence=calibration.judge(z, y, tuned),
     )
 
 
@@ -319,7 +319,7 @@ def _indices(labels: ArrayLike, k: int) -> Ints:
 
 def softmax(logits: ArrayLike) -> Floats:
     """Turn logits (N, K) into probabilities (N, K); each row sums to 1."""
-    return confidence.probabilities(np.asarray(logits, dtype=np.float64))
+    return calibration.probabilities(np.asarray(logits, dtype=np.float64))
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> float:

@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 from torch import nn
 
-from foveal import tensors
 from foveal.errors import RunError
-from foveal.evaluation.confidence import probabilities
+from foveal.evaluation.calibration import probabilities
+from foveal.files import tensor_file
+from foveal.files.run_folder import outside_faults, write_bytes
+from foveal.files.tensor_file import Claim, TensorFileError
 from foveal.memory import is_shortage
 from foveal.progress import cell
-from foveal.run import outside_faults, write_bytes
-from foveal.tensors import Claim, TensorFileError
 
 BATCH = 100
 """Images at a time, or fewer where memory is short. It changes speed and memory, not what is predicted."""
@@ -161,9 +161,9 @@ def load_predictions(
     path = folder / f"{split}.safetensors"
     expected = {"logits": Claim(torch.float32, (n, classes)), "labels": Claim(torch.int64, (n,))}
     try:
-        header = tensors.read_header(path)
-        tensors.check_claims(header.claims, expected)
-        stored = tensors.unpack(tensors.read_content(path, header))
+        header = tensor_file.read_header(path)
+        tensor_file.check_claims(header.claims, expected)
+        stored = tensor_file.unpack(tensor_file.read_content(path, header))
         if n and not 0 <= int(stored["labels"].min()) <= int(stored["labels"].max()) < classes:
             raise TensorFileError("its labels are of no class")
     except TensorFileError as error:

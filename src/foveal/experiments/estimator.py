@@ -20,11 +20,11 @@ from foveal.data.arrays import Arrays
 from foveal.data.decode import bring
 from foveal.deployment import bundle as bundles
 from foveal.errors import DataError, Interrupted, RecipeError
-from foveal.evaluation.confidence import probabilities
+from foveal.evaluation.calibration import probabilities
 from foveal.evaluation.predict import BATCH, logits
-from foveal.fit import train
-from foveal.recipe import Recipe
-from foveal.run import outside_faults
+from foveal.files.run_folder import outside_faults
+from foveal.recipe.recipe import Recipe
+from foveal.runs.train import train
 
 DEFAULT_MINUTES = 1.0
 """The budget of a `fit` where neither a recipe nor a budget is named."""

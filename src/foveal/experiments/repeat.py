@@ -13,16 +13,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal import progress
+from foveal.comparison.seed_variance import Sources, Spread, sources, spread
 from foveal.errors import RecipeError, RunError, UserError
 from foveal.evaluation.metrics import percent
 from foveal.evaluation.predict import load_predictions
-from foveal.evaluation.spread import Sources, Spread, sources, spread
-from foveal.fit import resume, train
-from foveal.loggers import Loggers, check
-from foveal.reading import require
-from foveal.recipe import Recipe
-from foveal.results import Judged, Run
-from foveal.run import outside_faults, read_json, write_json
+from foveal.files.run_folder import outside_faults, read_json, write_json
+from foveal.files.typed_json import require
+from foveal.recipe.recipe import Recipe
+from foveal.runs.loggers import Loggers, check
+from foveal.runs.run import Judged, Run
+from foveal.runs.train import resume, train
 
 SCHEMA = 1
 FILE = "group.json"

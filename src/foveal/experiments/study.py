@@ -10,15 +10,15 @@ from typing import Any, Literal
 import numpy as np
 
 from foveal import progress
+from foveal.comparison.winner_bias import Selection, select
 from foveal.errors import RecipeError, RunError
 from foveal.evaluation.metrics import Evaluation, percent, softmax
 from foveal.evaluation.predict import load_predictions
-from foveal.evaluation.selection import Selection, select
-from foveal.experiments.space import value_of
-from foveal.reading import require
-from foveal.recipe import Recipe
-from foveal.results import Run
-from foveal.run import RunFolder, read_json
+from foveal.experiments.search_space import value_of
+from foveal.files.run_folder import RunFolder, read_json
+from foveal.files.typed_json import require
+from foveal.recipe.recipe import Recipe
+from foveal.runs.run import Run
 
 SCHEMA = 1
 FILE = "study.json"

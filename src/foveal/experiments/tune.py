@@ -8,19 +8,20 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from foveal import progress, recipes
-from foveal import settings as changes
+from foveal import progress
 from foveal.errors import DivergenceError, Interrupted, RecipeError, RunError
 from foveal.evaluation.metrics import percent
-from foveal.experiments.advice import lags, propose
-from foveal.experiments.space import Dimension, space
+from foveal.experiments.sampler import lags, propose
+from foveal.experiments.search_space import Dimension, space
 from foveal.experiments.study import FILE, SCHEMA, Study, Trial, load, read
-from foveal.fit import DEFAULT_RECIPE, resume, train
-from foveal.recipe import Recipe
-from foveal.results import Run
-from foveal.run import EpochRecord, RunFolder, outside_faults, write_json
-from foveal.settings import differences
-from foveal.writer import LOCK, WRITER, only_writer
+from foveal.files.lock import LOCK, WRITER, only_writer
+from foveal.files.run_folder import EpochRecord, RunFolder, outside_faults, write_json
+from foveal.recipe import builtin
+from foveal.recipe import overrides as changes
+from foveal.recipe.overrides import differences
+from foveal.recipe.recipe import Recipe
+from foveal.runs.run import Run
+from foveal.runs.train import DEFAULT_RECIPE, resume, train
 
 DEFAULT_MINUTES = 10.0
 """The budget where neither it nor a number of trials is given."""
@@ -87,7 +88,7 @@ def tune(
             "--validation none leaves nothing to judge trials by; name a split, or leave it out"
         )
     own, over = list(settings), list(over)
-    base, changed = changes.change(recipes.load(recipe or DEFAULT_RECIPE), own)
+    base, changed = changes.change(builtin.load(recipe or DEFAULT_RECIPE), own)
     searched = space(base, over, changed)
     asked = {
         "data": str(Path(data).resolve()),

@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from foveal.engine.compiled import without_kernels
 from foveal.errors import ModelError
+from foveal.files.tensor_file import Claim
 from foveal.models import model_s, sprint
 from foveal.models.layers import Rescale
 from foveal.progress import table
-from foveal.recipe import Custom, ModelS, Sprint
-from foveal.tensors import Claim
+from foveal.recipe.recipe import Custom, ModelS, Sprint
 
 
 def build(

@@ -13,12 +13,12 @@ from foveal.data.scan import scan
 from foveal.data.split import check_options
 from foveal.data.symmetry import mirror_asymmetry
 from foveal.errors import RecipeError
-from foveal.evaluation.gallery import SEARCHED
-from foveal.planning.ladder import LADDER, on_rung, widths
-from foveal.planning.look import look, look_at
-from foveal.planning.measure import Cost, measure
-from foveal.planning.need import enough_memory
-from foveal.recipe import Recipe
+from foveal.planning.image_size import look, look_at
+from foveal.planning.memory_estimate import enough_memory
+from foveal.planning.networks import LADDER, on_rung, widths
+from foveal.planning.step_time import Cost, measure
+from foveal.recipe.recipe import Recipe
+from foveal.reporting.gallery import SEARCHED
 from foveal.training.budget import Pace
 
 ASYMMETRIC = 2 / 3

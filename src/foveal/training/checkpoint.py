@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
-from foveal import tensors
 from foveal.errors import RunError
-from foveal.run import outside_faults, write_bytes
-from foveal.tensors import Claim, TensorFileError
+from foveal.files import tensor_file
+from foveal.files.run_folder import outside_faults, write_bytes
+from foveal.files.tensor_file import Claim, TensorFileError
 from foveal.training.optimizers import Optimizer
 
 _BLANK = b"0" * 64
@@ -78,16 +78,16 @@ def read_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer) -> Che
     """
     most = ROOM * sum(each.nbytes for each in network.state_dict().values())
     try:
-        header = tensors.read_header(path)
+        header = tensor_file.read_header(path)
         if header.size > most:  # nor would that fit; before so much is read
             raise RunError(f"the checkpoint {path} is far too large for the network")
-        content = tensors.read_content(path, header)
+        content = tensor_file.read_content(path, header)
         _check_digest(content, 8 + len(header.text))
     except TensorFileError as error:
         raise DamagedError(f"the checkpoint {path} is damaged: {error}") from error
     try:
         _check(header.claims, network, optimizer)
-        stored = tensors.unpack(content)
+        stored = tensor_file.unpack(content)
         written = json.loads(header.metadata["foveal"])
         state, groups = written["state"], written["optimizer"]
         for then, now in zip(groups, optimizer.state_dict()["param_groups"], strict=True):
@@ -106,7 +106,7 @@ def recorded_recipe(path: Path) -> object:
     Only the header is read, and not compared with the digest: a network changed since cannot be loaded.
     """
     try:
-        return json.loads(tensors.read_header(path).metadata["foveal"])["state"]["recipe"]
+        return json.loads(tensor_file.read_header(path).metadata["foveal"])["state"]["recipe"]
     except (TensorFileError, ValueError, LookupError, TypeError, RecursionError):
         return None
 
@@ -147,7 +147,7 @@ def _check(claims: Mapping[str, Claim], network: nn.Module, optimizer: Optimizer
         match = re.fullmatch(r"optimizer/(\d{1,6})/[a-z_]+", name)
         if match is not None and int(match[1]) < len(parameters):
             expected[name] = Claim.of(parameters[int(match[1])])
-    tensors.check_claims(claims, expected)
+    tensor_file.check_claims(claims, expected)
 
 
 def _check_digest(content: bytes, header: int) -> None:

@@ -8,8 +8,8 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
-from foveal import recipe
 from foveal.engine import steps
+from foveal.recipe import recipe
 
 
 def build(

@@ -9,9 +9,9 @@ from torch import nn
 from foveal import progress
 from foveal.data.batches import Batch
 from foveal.errors import RunError
-from foveal.recipe import Custom, Recipe
-from foveal.run import RunFolder, outside_faults
-from foveal.settings import differences
+from foveal.files.run_folder import RunFolder, outside_faults
+from foveal.recipe.overrides import differences
+from foveal.recipe.recipe import Custom, Recipe
 from foveal.training import checkpoint, optimizers
 from foveal.training.checkpoint import Checkpoint, DamagedError
 from foveal.training.epoch import Step, TrainingState, balanced_class_weights, run_epoch
