@@ -22,9 +22,9 @@ from foveal.recipe.recipe import SGD
 from foveal.runs import loop
 from foveal.runs.train import DEFAULT_MINUTES
 from foveal.training import budget, session
-from foveal.training.budget import Budget
+from foveal.training.budget_controller import BudgetController
 from foveal.training.epoch import Step, TrainingState
-from foveal.training.schedules import Course
+from foveal.training.schedules import Progress
 
 EPOCHS = 3
 STEPS = 21
@@ -44,14 +44,14 @@ class Decisions:
     """Decide at some steps, as a clock might have."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, decided: dict[int, int]) -> None:
-        real = Budget.update
+        real = BudgetController.update
 
-        def update(kept: Budget, now: float, step: int, course: Course) -> int | None:
+        def update(kept: BudgetController, now: float, step: int, course: Progress) -> int | None:
             if kept.replay and step <= max(kept.replay):
                 return real(kept, now, step, course)
             return decided.get(step)
 
-        monkeypatch.setattr(Budget, "update", update)
+        monkeypatch.setattr(BudgetController, "update", update)
 
 
 class StopAfter:

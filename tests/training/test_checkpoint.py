@@ -137,7 +137,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text(), JSON, max_size=4), st.integers(0, 2**32), st.sampled_from(CONFIGS))
 def test_whatever_is_saved_comes_back(values: dict[str, object], seed: int, config: Config) -> None:
     """Any JSON as the state, text that looks like the file's own digest among it; any weights."""

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal.training.schedules import Anneal, Best, Course, EarlyStopping, Plateau
+from foveal.training.schedules import Anneal, Best, Progress, EarlyStopping, Plateau
 
 STEPS = st.integers(1, 400)
 WARM_UP = st.floats(0, 0.99)
@@ -42,12 +42,12 @@ def test_it_rises_then_falls(steps: int, warm_up: float) -> None:
 
 
 def test_progress_runs_from_nothing_to_one() -> None:
-    course = Course(steps=4)
+    course = Progress(steps=4)
     assert [course.progress(step) for step in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
 
 
 def test_a_correction_bends_the_line_without_a_jump() -> None:
-    course = Course(steps=10)
+    course = Progress(steps=10)
     course.correct(5, 7)
     assert [course.progress(step) for step in (5, 6, 7)] == [0.5, 0.75, 1]
     course.correct(6, 8)  # and once more
@@ -55,14 +55,14 @@ def test_a_correction_bends_the_line_without_a_jump() -> None:
 
 
 def test_a_course_can_end_at_once() -> None:
-    course = Course(steps=10)
+    course = Progress(steps=10)
     course.correct(3, 3)
     assert course.progress(3) == 1
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 50)), max_size=8), STEPS)
 def test_progress_never_falls_however_it_is_corrected(corrections: list[tuple[int, int]], steps: int) -> None:
-    course, step, last = Course(steps=steps), 0, 0.0
+    course, step, last = Progress(steps=steps), 0, 0.0
     for ahead, left in corrections:
         for _ in range(ahead):
             assert last <= course.progress(step) <= 1

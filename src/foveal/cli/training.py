@@ -16,7 +16,7 @@ from foveal.engine.compiled import kernels
 from foveal.errors import Interrupted, RecipeError
 from foveal.files.run_folder import RunFolder
 from foveal.recipe import builtin
-from foveal.recipe.recipe import Fit, Recipe
+from foveal.recipe.recipe import Recipe, ResizeMode
 
 if TYPE_CHECKING:
     from foveal.runs.run import Run
@@ -77,7 +77,9 @@ def _add_train(verbs: Any) -> None:  # noqa: ANN401
     )
     train.add_argument("--group", metavar="REGEX", help="images whose paths match alike never part")
     train.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    train.add_argument("--fit", choices=get_args(Fit), help="what happens to images that are no squares")
+    train.add_argument(
+        "--fit", choices=get_args(ResizeMode), help="what happens to images that are no squares"
+    )
     train.add_argument("--background", metavar="COLOUR", help="under transparent pixels; default: black")
     train.add_argument(
         "--class-weights", choices=("none", "balanced"), help="balanced: rare classes weigh more"

@@ -18,7 +18,7 @@ from PIL.Image import Resampling, Transpose
 
 from foveal.errors import DataError, RecipeError
 from foveal.files.typed_json import read
-from foveal.recipe.recipe import Fit
+from foveal.recipe.recipe import ResizeMode
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
 MAX_BYTES = 100_000_000
@@ -61,7 +61,7 @@ class Decoding:
     size: int
     channels: int
     """3 (RGB) or 1 (luminance)."""
-    fit: Fit
+    fit: ResizeMode
     background: str
     deep_range: tuple[float, float] | None = None
     """What deep greyscale becomes 0 and 255; None where the data set has no deep greyscale."""

@@ -1,6 +1,5 @@
 """The best training that is expected to fit into a time budget, and the reasons."""
 
-import os
 from collections.abc import Callable, Collection
 from dataclasses import asdict, dataclass, replace
 from math import inf
@@ -9,6 +8,7 @@ from typing import Any
 from foveal.data.arrays import Arrays
 from foveal.data.batches import steps_per_epoch, training_parts
 from foveal.data.dataset import Dataset, open_dataset
+from foveal.data.options import DataOptions
 from foveal.data.scan import scan
 from foveal.data.split import check_options
 from foveal.data.symmetry import mirror_asymmetry
@@ -19,7 +19,7 @@ from foveal.planning.networks import LADDER, on_rung, widths
 from foveal.planning.step_time import Cost, measure
 from foveal.recipe.recipe import Recipe
 from foveal.reporting.gallery import SEARCHED
-from foveal.training.budget import Pace
+from foveal.training.budget_controller import Pace
 
 ASYMMETRIC = 2 / 3
 """Images are mirrored in training if fewer than so many can be told from their mirror images."""
@@ -80,36 +80,38 @@ def most_epochs(images: int) -> float:
     return max(60.0, min(200.0, 100_000 / images))
 
 
-def planned(
-    data: str | os.PathLike[str] | Arrays,
+def plan_training(
+    data: DataOptions,
     base: Recipe,
     changed: frozenset[str],
     *,
     seconds: float,
     clock: Callable[[], float],
-    options: dict[str, Any],
+    seed: int,
     tested: bool,
 ) -> tuple[Dataset, Plan]:
     """Open the data, or a sample of it, and plan what to do with it in so many seconds."""
     if not 0 < seconds < inf:
         raise RecipeError(f"the budget is {seconds:g} seconds; it must be above 0")
     _refuse_settings(changed)
-    if isinstance(data, Arrays):
-        seen = look_at(data, base.image, changed=changed)
-        dataset = open_dataset(data, seen.image, **options)
+    if isinstance(data.source, Arrays):
+        seen = look_at(data.source, base.image, changed=changed)
+        dataset = open_dataset(data, seen.image, seed=seed)
     else:
-        listing = scan(data)
-        check_options(listing, validation=options["validation"], group=options["group"])
+        listing = scan(data.source)
+        check_options(listing, data)
         left = seconds - clock()
-        seen = look(listing, base.image, changed=changed, seconds=seconds, left=left, cache=options["cache"])
-        dataset = open_dataset(listing, seen.image, share=seen.share, **options)
+        seen = look(
+            listing, base.image, changed=changed, seconds=seconds, left=left, cache=data.cache_folder
+        )
+        dataset = open_dataset(data, seen.image, seed=seed, listing=listing, share=seen.share)
     made = plan(
         dataset,
         replace(base, image=seen.image),
         changed=changed,
         seconds=seconds,
         clock=clock,
-        seed=options["seed"],
+        seed=seed,
         tested=tested,
     )
     return dataset, replace(made, why=(*seen.why, *made.why))

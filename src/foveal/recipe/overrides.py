@@ -2,8 +2,9 @@
 
 import json
 import tomllib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass, replace
+from numbers import Integral, Real
 from typing import Any, get_args, get_type_hints
 
 from foveal.errors import RecipeError
@@ -28,7 +29,66 @@ _OPTIONAL = ("plateau", "early_stopping", "anneal", "low_resolution")
 """Parts of a recipe that can be left out."""
 
 
-def change(recipe: Recipe, settings: Iterable[str]) -> tuple[Recipe, frozenset[str]]:
+Settings = str | Iterable[str] | Mapping[str, object]
+"""Settings as a caller may write them: `"epochs=6"`, `["epochs=6", "batch_size=32"]` or `{"epochs": 6}`."""
+
+
+def parse_settings(settings: Settings) -> list[str]:
+    """Return settings as a list of `key=value`, in the order in which they were given.
+
+    >>> parse_settings("epochs=3")
+    ['epochs=3']
+    >>> parse_settings({"epochs": 3, "plateau.patience": 2, "early_stopping": None})
+    ['epochs=3', 'plateau.patience=2', 'early_stopping=none']
+
+    Args:
+        settings: A single `key=value`, several of them, or a mapping from keys to values.
+
+    Raises:
+        RecipeError: An element is no setting; the message shows that element.
+    """
+    if isinstance(settings, str):
+        settings = [settings]
+    if isinstance(settings, Mapping):
+        return [_write_setting(key, value) for key, value in settings.items()]
+    if not isinstance(settings, Iterable):
+        raise RecipeError(f"settings is {settings!r}; write key=value, a list of such, or a dictionary")
+    settings = list(settings)
+    for setting in settings:
+        if not isinstance(setting, str) or not setting.partition("=")[0] or "=" not in setting:
+            raise RecipeError(f"setting {setting!r} is not of the form key=value")
+    return settings
+
+
+def _write_setting(key: object, value: object) -> str:
+    if not isinstance(key, str) or not key or "=" in key:
+        raise RecipeError(f"the key {key!r} of the settings is not a setting's name, such as 'epochs'")
+    if value is None:
+        return f"{key}=none"
+    if isinstance(value, str):  # quoted where it would otherwise be read as another value, such as "3"
+        return f"{key}={value if _parse(value.strip()) == value else json.dumps(value)}"
+    try:
+        return f"{key}={_write_value(value)}"
+    except TypeError:
+        raise RecipeError(f"setting {key!r}: {value!r} cannot be the value of a setting") from None
+
+
+def _write_value(value: object) -> str:
+    """Write a value as TOML; NumPy's numbers are numbers, too."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, Integral):
+        return str(int(value))
+    if isinstance(value, Real):
+        return repr(float(value))
+    if isinstance(value, str):
+        return json.dumps(value)
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(map(_write_value, value))}]"
+    raise TypeError
+
+
+def change(recipe: Recipe, settings: Settings) -> tuple[Recipe, frozenset[str]]:
     """Return the recipe with settings changed, and the paths that were set.
 
     A setting is `key=value`. The key is a path such as `plateau.patience`, or its last part where only
@@ -38,16 +98,16 @@ def change(recipe: Recipe, settings: Iterable[str]) -> tuple[Recipe, frozenset[s
     Raises:
         RecipeError: unknown or ambiguous key, a value that does not fit, a setting without effect.
     """
-    changed = set()
-    for setting in settings:
-        key, separator, text = setting.partition("=")
-        if not separator or not key:
-            raise RecipeError(f"setting {setting!r} is not of the form key=value")
+    changed: list[str] = []
+    for setting in parse_settings(settings):
+        key, _, text = setting.partition("=")
         path = _resolve(recipe, key.strip())
         recipe = _with(recipe, path.split("."), _parse(text.strip()), path)
-        changed.add(path)
-    for path in changed - set(_paths(recipe)):  # a later setting took its part away
-        raise RecipeError(f"the setting {path!r} has no effect beside the others")
+        changed.append(path)
+    remaining = _paths(recipe)
+    for path in changed:
+        if path not in remaining:  # a later setting took its part away
+            raise RecipeError(f"the setting {path!r} has no effect beside the others")
     return recipe, frozenset(changed)
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from foveal.errors import RecipeError
 from foveal.files.typed_json import read
 
-Fit = Literal["stretch", "crop", "pad"]
+ResizeMode = Literal["stretch", "crop", "pad"]
 Channels = Literal["rgb", "grey", "auto"]
 
 
@@ -28,7 +28,7 @@ class Image:
 
     size: int = 32
     """Height and width in pixels."""
-    fit: Fit = "stretch"
+    fit: ResizeMode = "stretch"
     """What happens to an image that is no square: stretched, cropped at its centre, or padded."""
     channels: Channels = "rgb"
     """Three channels, one (luminance), or `auto`: one if every image of the data set is grey."""

@@ -22,7 +22,7 @@ from foveal.files.run_folder import EpochRecord
 from foveal.runs.loggers import Loggers
 from foveal.runs.messages import announce, tell_epoch
 from foveal.runs.run import Run, model_card
-from foveal.training.budget import Budget
+from foveal.training.budget_controller import BudgetController
 from foveal.training.session import Session
 from foveal.training.signals import Interruption, Stopped, noted
 
@@ -40,7 +40,7 @@ def train_to_the_end(
     *,
     seed: int,
     augment: Augment | None,
-    budget: Budget | None,
+    budget: BudgetController | None,
     began: float,
     save_every: float,
     loggers: Loggers,
@@ -97,7 +97,7 @@ def train_to_the_end(
             except DivergenceError as error:
                 if budget is None or session.slowed:
                     raise
-                session.go_back()
+                session.roll_back()
                 budget.restart()
                 best_logits = None
                 progress.warn(f"{error}; back to step {session.step}, with half the learning rate, once")
@@ -207,7 +207,7 @@ def _batch_named(session: Session, dataset: Dataset, seed: int) -> Iterator[None
         raise DivergenceError(f"{error} (its batch: {named}{more})") from error
 
 
-def _correct(session: Session, budget: Budget, now: float) -> None:
+def _correct(session: Session, budget: BudgetController, now: float) -> None:
     """Correct the number of steps, if the budget asks for it, and journal that."""
     steps = budget.update(now, session.step, session.course)
     if steps is None or steps == session.course.steps:
@@ -223,7 +223,7 @@ def _correct(session: Session, budget: Budget, now: float) -> None:
     session.course.correct(session.step, steps)
 
 
-def _why_stopped(session: Session, budget: Budget | None) -> str:
+def _why_stopped(session: Session, budget: BudgetController | None) -> str:
     if session.stopping:
         return "early"
     return "budget" if budget is not None and session.step < budget.most else "finished"

@@ -16,12 +16,13 @@ from foveal.data.arrays import Arrays
 from foveal.data.augment import Augment
 from foveal.data.batches import steps_per_epoch, training_parts
 from foveal.data.dataset import Dataset, open_dataset
+from foveal.data.options import DataOptions
 from foveal.errors import Interrupted, RecipeError, RunError
 from foveal.files.lock import only_writer
 from foveal.files.run_folder import EpochRecord, RunFolder
 from foveal.models import registry
 from foveal.planning.memory_estimate import refuse_shortage
-from foveal.planning.plan import Plan, planned
+from foveal.planning.plan import Plan, plan_training
 from foveal.recipe import builtin
 from foveal.recipe import overrides as changes
 from foveal.recipe.recipe import Recipe
@@ -31,7 +32,7 @@ from foveal.runs.loop import train_to_the_end
 from foveal.runs.messages import tell_plan
 from foveal.runs.run import Run
 from foveal.training import environment
-from foveal.training.budget import taken_up
+from foveal.training.budget_controller import replay_budget
 from foveal.training.session import FORCING, Session
 
 DEFAULT_MINUTES = 5.0
@@ -102,20 +103,20 @@ def train(
     kinds = loggers.check(log)
     validation = validation and validation.lower()
     began = time.monotonic() - spent
-    kept = Path(cache).resolve() if cache is not None else None
+    options = DataOptions(data, validation=validation, group=group, cache=cache)
     if out is not None and Path(out).exists():
         raise RunError(f"{out} exists already; choose another --out, or remove it first")
     plan: Plan | None = None
     if recipe is None and model is None:
         seconds = 60 * (DEFAULT_MINUTES if minutes is None else minutes)
         chosen, changed = _changed(builtin.budgeted(), settings, validation, model, augment)
-        dataset, plan = planned(
-            data,
+        dataset, plan = plan_training(
+            options,
             chosen,
             changed,
             seconds=seconds,
             clock=lambda: time.monotonic() - began,
-            options={"validation": validation, "group": group, "seed": seed, "cache": kept},
+            seed=seed,
             tested=tested,
         )
         chosen = plan.recipe
@@ -124,14 +125,16 @@ def train(
         raise RecipeError(f"{what} how long training takes, so a budget has no effect; leave one of them out")
     else:
         chosen, _ = _changed(builtin.load(recipe or DEFAULT_RECIPE), settings, validation, model, augment)
-        dataset = open_dataset(data, chosen.image, validation=validation, group=group, seed=seed, cache=kept)
+        dataset = open_dataset(options, chosen.image, seed=seed)
     path = Path(out) if out is not None else _default_name(chosen)
     network = _network(chosen, dataset, seed, model)
     origin = {
         **environment.describe(seed=seed),
         "data": str(dataset.root.resolve()),
-        **dataset.options,
-        "cache": None if kept is None else str(kept),
+        "validation": options.validation_split,
+        "group": options.group,
+        "share": dataset.share,
+        "cache": None if options.cache_folder is None else str(options.cache_folder),
         "own_augmentation": augment is not None,
     }
     if model is None:
@@ -153,7 +156,7 @@ def train(
         session = _session(folder, chosen, dataset, network)
         if plan is not None:
             tell_plan(plan, time.monotonic() - began)
-        budget, _ = taken_up(folder.events()) or (None, 0.0)
+        budget, _ = replay_budget(folder.events()) or (None, 0.0)
         with _logged(folder, kinds) as logged:
             return train_to_the_end(
                 session,
@@ -288,14 +291,14 @@ def _resume(
     network = _network(chosen, dataset, then["seed"], model)
     refuse_shortage(network, chosen, dataset)
     session = _session(folder, chosen, dataset, network)
-    if forced := [*changed, *of_data, *session.go_on(force=force)]:
+    if forced := [*changed, *of_data, *session.resume(force=force)]:
         progress.warn(f"going on although {'; '.join(forced)}: not to the bits of an uninterrupted run")
         folder.event("forced", differences=forced)
         folder.replace(
             dataset=dataset.to_json(), environment=then | {key: now[key] for key in environment.COMPARED}
         )
     progress.line(f"resuming at epoch {session.epoch}, step {session.step}")
-    budget, before = taken_up(folder.events()) or (None, 0.0)
+    budget, before = replay_budget(folder.events()) or (None, 0.0)
     return train_to_the_end(
         session,
         dataset,

@@ -10,7 +10,7 @@ from typing import Any
 
 
 @dataclass(kw_only=True)
-class Course:
+class Progress:
     """How far a run has come, from 0 at its first step to 1 after its last.
 
     Progress is a straight line over the steps. Where their number is corrected under way the line bends;

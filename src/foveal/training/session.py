@@ -15,7 +15,7 @@ from foveal.recipe.recipe import Custom, Recipe
 from foveal.training import checkpoint, optimizers
 from foveal.training.checkpoint import Checkpoint, DamagedError
 from foveal.training.epoch import Step, TrainingState, balanced_class_weights, run_epoch
-from foveal.training.schedules import Anneal, Best, Course, EarlyStopping, Plateau
+from foveal.training.schedules import Anneal, Best, Progress, EarlyStopping, Plateau
 
 FORCING = "to go on all the same, not to the same bits: --force"
 """What can be done where an exact resume is refused."""
@@ -54,7 +54,7 @@ class Session:
     folder: RunFolder
     recipe: Recipe
     state: TrainingState
-    course: Course
+    course: Progress
     anneal: Anneal | None
     plateau: Plateau | None
     early_stopping: EarlyStopping | None
@@ -87,7 +87,7 @@ class Session:
                 class_weights=balanced_class_weights(class_counts) if balanced else None,
                 label_smoothing=recipe.label_smoothing,
             ),
-            course=Course(steps=steps),
+            course=Progress(steps=steps),
             anneal=Anneal(**asdict(recipe.anneal)) if recipe.anneal else None,
             plateau=Plateau(**asdict(plateau)) if plateau else None,
             early_stopping=EarlyStopping(**asdict(stopping)) if stopping else None,
@@ -148,7 +148,7 @@ class Session:
         checkpoint.save_checkpoint(path, self.state.network, self.state.optimizer, self._state_dict())
         checkpoint.prune(self.folder.checkpoints, keep={self.best.step})
 
-    def go_on(self, *, force: bool = False) -> list[str]:
+    def resume(self, *, force: bool = False) -> list[str]:
         """Take up the newest checkpoint that is whole, if there is one, and cut the history back to it.
 
         Returned is in what the recipe was changed since.
@@ -167,16 +167,16 @@ class Session:
         if changed and not force:
             raise RunError(f"{self.folder.path} cannot be resumed: the setting {changed[0]}; {FORCING}")
         planned = self.course.steps
-        self._take_up()
+        self.restore_latest()
         if changed and self.course.steps != planned:
             self.course.correct(self.step, max(planned, self.step))
         self.folder.event("resumed", epoch=self.epoch, step=self.step)
         return [f"the setting {each}" for each in changed]
 
-    def go_back(self) -> None:
+    def roll_back(self) -> None:
         """Take up the newest checkpoint once more, with half the learning rate."""
         here = self.step
-        self._take_up()
+        self.restore_latest()
         self.slowed = True
         self.folder.event("went back", step=here, to=self.step, epoch=self.epoch)
         self.save()
@@ -197,7 +197,7 @@ class Session:
         best.restore(self.state.network)
         checkpoint.prune(self.folder.checkpoints, keep={self.best.step}, last=1)
 
-    def _take_up(self) -> None:
+    def restore_latest(self) -> None:
         """Go to the newest checkpoint that is whole, and whose best epoch's is; without any, to the start.
 
         Raises:
@@ -254,7 +254,7 @@ class Session:
         self.epoch, self.position, self.step = state["epoch"], state["position"], state["step"]
         self.so_far = EpochSoFar(**state["so_far"])
         self.stopping, self.slowed = state["stopping"], state["slowed"]
-        self.course = Course(**state["course"])
+        self.course = Progress(**state["course"])
         self.best.load_state_dict(state["best"])
         if self.plateau is not None:
             self.plateau.load_state_dict(state["plateau"])

@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from foveal.training.budget import SLOWER_END, Budget, Pace, taken_up
-from foveal.training.schedules import Course
+from foveal.training.budget_controller import SLOWER_END, BudgetController, Pace, replay_budget
+from foveal.training.schedules import Progress
 
 SECONDS, RESERVE = 100.0, 10.0
 
 
-def budget(**options: float) -> Budget:
+def budget(**options: float) -> BudgetController:
     pace = Pace(low=0.05, full=0.1, share=0.4)
-    return Budget(
+    return BudgetController(
         seconds=SECONDS,
         reserve=RESERVE / 2,
         judging=RESERVE / 2,
@@ -22,7 +22,7 @@ def budget(**options: float) -> Budget:
 
 
 def play(
-    kept: Budget, course: Course, *, slow: Callable[[float], float] = lambda _now: 1.0
+    kept: BudgetController, course: Progress, *, slow: Callable[[float], float] = lambda _now: 1.0
 ) -> tuple[float, int, dict[int, int]]:
     """Train on a clock whose steps take `slow` times as long; return the end, the steps, the corrections."""
     now, step, corrections = 0.0, 0, {}
@@ -37,7 +37,7 @@ def play(
     return now, step, corrections
 
 
-def due(kept: Budget) -> int:
+def due(kept: BudgetController) -> int:
     return int((SECONDS - RESERVE) / kept.pace.seconds(0, 1))
 
 
@@ -52,7 +52,7 @@ def test_a_pace_is_the_mean_over_both_resolutions() -> None:
 
 def test_what_goes_as_planned_is_left_alone() -> None:
     kept = budget()
-    end, steps, corrections = play(kept, Course(steps=due(kept)))
+    end, steps, corrections = play(kept, Progress(steps=due(kept)))
     assert corrections == {}
     assert steps == due(kept)
     assert end == pytest.approx(SECONDS - RESERVE, abs=0.2)
@@ -62,7 +62,7 @@ def test_what_goes_as_planned_is_left_alone() -> None:
 @pytest.mark.parametrize("since", [0.0, 30.0, 80.0])
 def test_it_ends_in_time_whenever_the_machine_slows_down(factor: float, since: float) -> None:
     kept = budget()
-    course = Course(steps=due(kept))
+    course = Progress(steps=due(kept))
     end, steps, corrections = play(kept, course, slow=lambda now: factor if now >= since else 1.0)
     assert corrections
     assert course.progress(steps) == 1  # so the learning rate was carried to its end
@@ -75,12 +75,12 @@ def test_it_ends_in_time_whenever_the_machine_slows_down(factor: float, since: f
 
 def test_a_hiccup_is_no_reason_to_end_early() -> None:
     kept = budget()
-    end, _, _ = play(kept, Course(steps=due(kept)), slow=lambda now: 20.0 if 40 <= now <= 45 else 1.0)
+    end, _, _ = play(kept, Progress(steps=due(kept)), slow=lambda now: 20.0 if 40 <= now <= 45 else 1.0)
     assert SECONDS * 0.97 <= end + RESERVE <= SECONDS * 1.01
 
 
 def test_validating_between_epochs_is_no_slowness() -> None:
-    kept, course = budget(), Course(steps=due(budget()))
+    kept, course = budget(), Progress(steps=due(budget()))
     now, step = 0.0, 0
     while step < course.steps and now < 60:
         now += kept.pace.low if course.progress(step) < kept.pace.share else kept.pace.full
@@ -95,7 +95,7 @@ def test_validating_between_epochs_is_no_slowness() -> None:
 @pytest.mark.parametrize("epoch", [3, 40, 400])
 def test_what_passes_between_epochs_is_planned_for(epoch: int) -> None:
     """However short epochs are: training is annealed to its end, not cut off at the deadline."""
-    kept, course = budget(), Course(steps=due(budget()))
+    kept, course = budget(), Progress(steps=due(budget()))
     now, step, reached, each = 0.0, 0, 0.0, 0.02 * epoch
     while step < course.steps:
         now += kept.pace.low if course.progress(step) < kept.pace.share else kept.pace.full
@@ -112,13 +112,13 @@ def test_what_passes_between_epochs_is_planned_for(epoch: int) -> None:
 
 def test_never_more_steps_than_help() -> None:
     kept = budget(most=due(budget()))
-    end, steps, _ = play(kept, Course(steps=due(kept)), slow=lambda _now: 0.25)
+    end, steps, _ = play(kept, Progress(steps=due(kept)), slow=lambda _now: 0.25)
     assert steps == due(kept)
     assert end < SECONDS / 2
 
 
 def test_a_budget_that_is_spent_ends_training_at_once() -> None:
-    kept, course = budget(), Course(steps=1000)
+    kept, course = budget(), Progress(steps=1000)
     assert kept.update(SECONDS - RESERVE - 1, 1, course) is None
     assert kept.update(SECONDS - RESERVE + 1, 2, course) == 2
 
@@ -129,10 +129,10 @@ def test_decisions_are_replayed_from_the_journal() -> None:
     def slow(now: float) -> float:
         return 3.0 if now > 20 else 1.0
 
-    first = Course(steps=1000)
+    first = Progress(steps=1000)
     _, steps, corrections = play(budget(), first, slow=slow)
     assert len(corrections) > 1
-    kept, course = budget(), Course(steps=1000)
+    kept, course = budget(), Progress(steps=1000)
     kept.replay = dict(corrections)
     now, step = 0.0, 0
     while step < course.steps:
@@ -161,11 +161,11 @@ PLAN = {
 
 
 def test_a_run_without_plan_has_no_budget() -> None:
-    assert taken_up(journal((0, {"event": "created"}))) is None
+    assert replay_budget(journal((0, {"event": "created"}))) is None
 
 
 def test_the_journal_tells_what_is_spent_without_the_time_between_processes() -> None:
-    found = taken_up(
+    found = replay_budget(
         journal(
             (0, {"event": "created"}),
             (3, PLAN),
@@ -185,7 +185,7 @@ def test_the_journal_tells_what_is_spent_without_the_time_between_processes() ->
 
 
 def test_what_was_decided_before_going_back_counts_no_longer() -> None:
-    found = taken_up(
+    found = replay_budget(
         journal(
             (3, PLAN),
             (13, {"event": "budget", "step": 8, "steps": 40}),

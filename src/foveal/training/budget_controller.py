@@ -6,7 +6,7 @@ from datetime import datetime
 from itertools import pairwise
 from typing import Any
 
-from foveal.training.schedules import Course
+from foveal.training.schedules import Progress
 
 TOLERANCE = 0.02
 """Of the budget, at most: steps are corrected when training would end so much too late or too early."""
@@ -36,7 +36,7 @@ class Pace:
 
 
 @dataclass(kw_only=True)
-class Budget:
+class BudgetController:
     """Say how many steps still fit, from how long those before took.
 
     Times are seconds since the budget began to run. What a clock decided is to be journalled and handed
@@ -62,7 +62,7 @@ class Budget:
     _paused: float = 0.0
     """and the seconds between epochs since then."""
 
-    def update(self, now: float, step: int, course: Course) -> int | None:
+    def update(self, now: float, step: int, course: Progress) -> int | None:
         """Return another number of steps in all, if the course is to be corrected after `step` steps."""
         if self.replay and step <= max(self.replay):
             return self.replay.get(step)
@@ -104,7 +104,7 @@ class Budget:
         self.replay, self._mark, self._begun, self._paused = {}, None, None, 0.0
 
 
-def taken_up(events: Sequence[Mapping[str, Any]]) -> tuple[Budget, float] | None:
+def replay_budget(events: Sequence[Mapping[str, Any]]) -> tuple[BudgetController, float] | None:
     """Return the budget that a run's journal tells of, and the seconds of it that are spent; None: none.
 
     The time between a process's last event and the next process's first is not counted: nobody waited.
@@ -123,7 +123,7 @@ def taken_up(events: Sequence[Mapping[str, Any]]) -> tuple[Budget, float] | None
             replay = {}
         elif event["event"] == "budget":
             replay[event["step"]] = event["steps"]
-    budget = Budget(
+    budget = BudgetController(
         seconds=plan["seconds"],
         reserve=plan["reserve"],
         judging=plan["judging"],
