@@ -144,18 +144,3 @@ def in_notebook() -> bool:
         return False
     shell = ipython.get_ipython()
     return shell is not None and shell.__class__.__name__ == "ZMQInteractiveShell"
-
-
-def table(header: list[str], rows: list[list[str]], right: set[int] | None = None) -> str:
-    """Lay out a plain table: columns two spaces apart, those in `right` flush right."""
-    right = right or set()
-    cells = [header, *rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-
-    def lay(row: list[str]) -> str:
-        return "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-
-    return "\n".join([lay(header), lay(["─" * width for width in widths]), *map(lay, rows)])

@@ -17,6 +17,7 @@ from foveal.errors import Interrupted, RecipeError
 from foveal.files.run_folder import RunFolder
 from foveal.recipe import builtin
 from foveal.recipe.recipe import Recipe, ResizeMode
+from foveal.tables import text_table
 
 if TYPE_CHECKING:
     from foveal.runs.run import Run
@@ -287,7 +288,7 @@ def _recipes(asked: argparse.Namespace) -> int:
             [name, (make.__doc__ or "").removeprefix("Return ").partition("\n")[0]]
             for name, make in builtin.RECIPES.items()
         ]
-        say(progress.table(["recipe", "what it is"], rows))
+        say(text_table(["recipe", "what it is"], rows))
         return 0
     recipe = builtin.load(asked.name)
     if asked.json:

@@ -9,7 +9,8 @@ from foveal.comparison.paired import holm
 from foveal.comparison.recipe_test import Right, difference_of_recipes
 from foveal.comparison.seed_variance import spread
 from foveal.comparison.verdict import SCHEMA, Verdict, judge, p_value, points, roughly
-from foveal.progress import printable, table
+from foveal.progress import printable
+from foveal.tables import text_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,7 +99,7 @@ class RecipeComparison:
         return header, rows
 
     def __str__(self) -> str:
-        parts = [f"{self.n:,} {self.split} images", table(*self.rows(), right={1, 2, 3, 5, 6})]
+        parts = [f"{self.n:,} {self.split} images", text_table(*self.rows(), right={1, 2, 3, 5, 6})]
         return "\n\n".join([*parts, *(pair.sentence() for pair in self.pairs), METHODS])
 
     __repr__ = __str__

@@ -7,7 +7,8 @@ from typing import Any
 from foveal.comparison.confusion_tests import Confusion, SameMistakes
 from foveal.comparison.verdict import LEVEL, SCHEMA, Verdict, p_value, points, roughly
 from foveal.evaluation.metrics import percent
-from foveal.progress import printable, table
+from foveal.progress import printable
+from foveal.tables import text_table
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -153,7 +154,7 @@ class Comparison:
     def __str__(self) -> str:
         parts = [
             f"{self.n:,} {self.split} images",
-            table(*self.rows(), right={1, 3, 4}),
+            text_table(*self.rows(), right={1, 3, 4}),
             *(pair.sentence() for pair in self.pairs),
             *(self._of_two(self.pairs[0]) if len(self.pairs) == 1 else []),
             METHODS,
@@ -177,7 +178,7 @@ class Comparison:
             title = (
                 f"Images that only {printable(name, 80)} gets right: {len(mine)} of {theirs:,}, all by --json"
             )
-            parts.append(f"{title}\n{table(['image', 'class', 'the other says'], rows)}")
+            parts.append(f"{title}\n{text_table(['image', 'class', 'the other says'], rows)}")
         return parts
 
 
@@ -197,7 +198,7 @@ def _classes(pair: Pair) -> str:
     if not changed:
         return f"No class's recall differs by more than chance ({len(pair.classes)} classes)."
     header, rows = class_rows(sorted(changed, key=lambda each: each.difference))
-    laid = table(header, rows, right=set(range(1, len(header))))
+    laid = text_table(header, rows, right=set(range(1, len(header))))
     return f"Classes whose recall differs by more than chance:\n{laid}"
 
 
@@ -223,7 +224,7 @@ def _confusions(pair: Pair) -> str:
     changed = [each for each in pair.confusions if each.p < LEVEL]
     if not changed:
         return "No two classes are confused more or less often by more than chance."
-    laid = table(*confusion_rows(changed[:MOST_ROWS]), right={1, 2, 3})
+    laid = text_table(*confusion_rows(changed[:MOST_ROWS]), right={1, 2, 3})
     more = f", the surest {MOST_ROWS} of {len(changed)}" if len(changed) > MOST_ROWS else ""
     return f"Confusions rarer or more frequent by more than chance{more}:\n{laid}"
 

@@ -26,6 +26,7 @@ from foveal.files.tensor_file import TensorFileError
 from foveal.files.typed_json import read
 from foveal.models import registry
 from foveal.recipe.recipe import Recipe
+from foveal.tables import text_table
 
 WEIGHTS = "model.safetensors"
 SCHEMA = 3
@@ -81,7 +82,7 @@ class Predictions(Sequence[Prediction]):
             ]
             for each in self._rows
         ]
-        return progress.table(["file", "class", "probability"], rows, right={2})
+        return text_table(["file", "class", "probability"], rows, right={2})
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,8 @@ from foveal.evaluation.calibration import Confidence, Tuned
 from foveal.evaluation.intervals import area_interval, f1_interval, precision_area_interval, wilson
 from foveal.evaluation.macro_averages import Averages
 from foveal.files.typed_json import plain, read
-from foveal.progress import printable, table
+from foveal.progress import printable
+from foveal.tables import html_table, text_table
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -162,7 +163,7 @@ class Evaluation:
         return rows
 
     def __str__(self) -> str:
-        shown = table(_HEADER, self._rows(), right={1, 2, 3, 4, 5})
+        shown = text_table(_HEADER, self._rows(), right={1, 2, 3, 4, 5})
         seen = "" if self.views is None else f"{self.views_sentence}\n"
         return f"{self._headline()}\n{seen}\n{shown}"
 
@@ -190,14 +191,10 @@ class Evaluation:
         )
 
     def _repr_html_(self) -> str:
-        def line(cells: Sequence[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-        body = "".join(line(row, "td") for row in self._rows())
         head = "".join(
             f"<p>{html.escape(text)}</p>" for text in (self._headline(), self.views_sentence) if text
         )
-        return f"{head}<table><thead>{line(_HEADER, 'th')}</thead><tbody>{body}</tbody></table>"
+        return head + html_table(_HEADER, self._rows())
 
 
 _HEADER: Final = ["class", "images", "precision", "recall", "F1", "ROC AUC"]

@@ -23,6 +23,7 @@ from foveal.recipe.recipe import Recipe
 from foveal.runs.loggers import Loggers, check
 from foveal.runs.run import Judged, Run
 from foveal.runs.train import resume, train
+from foveal.tables import text_table
 
 SCHEMA = 1
 FILE = "group.json"
@@ -78,7 +79,7 @@ class Group:
             ]
             for run, accuracy in zip(self.runs, self.accuracies, strict=True)
         ]
-        laid = progress.table(["run", "seed", "accuracy", "seconds of training"], rows, right={1, 2, 3})
+        laid = text_table(["run", "seed", "accuracy", "seconds of training"], rows, right={1, 2, 3})
         return f"{laid}\n\n{self._sentence()}"
 
     __repr__ = __str__

@@ -5,14 +5,14 @@ import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from html import escape
 from pathlib import Path
 from typing import Any, Final, Literal, get_args, overload
 
 from foveal.errors import FovealError, RecipeError, RunError
 from foveal.files.run_folder import RunFolder, State, read_json
 from foveal.files.typed_json import require
-from foveal.progress import printable, table
+from foveal.progress import printable
+from foveal.tables import html_table, text_table
 
 SCHEMA: Final = 1
 DEPTH: Final = 4
@@ -117,7 +117,7 @@ class Runs(Sequence[ListedRun]):
     def __repr__(self) -> str:
         if not self._listed:
             return f"no runs below {printable(str(self.folder), 300)}"
-        laid = table(list(HEADER), [each.cells() for each in self._listed], right=set(RIGHT))
+        laid = text_table(list(HEADER), [each.cells() for each in self._listed], right=set(RIGHT))
         notes = [
             f"{printable(each.name, 100)}: {printable(each.reason, 300)}"
             for each in self._listed
@@ -126,13 +126,8 @@ class Runs(Sequence[ListedRun]):
         return "\n".join([laid, *([""] if notes else []), *notes])
 
     def _repr_html_(self) -> str:
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in HEADER)
-        body = ""
-        for each in self._listed:
-            cells = "".join(f"<td>{escape(cell)}</td>" for cell in each.cells())
-            reason = "" if each.reason is None else escape(printable(each.reason, 300))
-            body += f'<tr title="{reason}">{cells}</tr>'
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        reasons = ["" if run.reason is None else printable(run.reason, 300) for run in self._listed]
+        return html_table(HEADER, [run.cells() for run in self._listed], tooltips=reasons)
 
 
 def runs(folder: str | os.PathLike[str] = "runs", *, sort: Sort = "date") -> Runs:

@@ -19,6 +19,7 @@ from foveal.files.run_folder import RunFolder, read_json
 from foveal.files.typed_json import require
 from foveal.recipe.recipe import Recipe
 from foveal.runs.run import Run
+from foveal.tables import text_table
 
 SCHEMA = 1
 FILE = "study.json"
@@ -184,7 +185,7 @@ class Study:
             accuracy = "–" if each.accuracy is None else percent(each.accuracy, n)
             rows.append([str(each.number), *shown, each.state, accuracy, f"{each.seconds:,.1f}{mark}"])
         header = ["trial", *(_short(path, self.searched) for path in self.searched)]
-        laid = progress.table([*header, "state", "validation accuracy", "seconds"], rows)
+        laid = text_table([*header, "state", "validation accuracy", "seconds"], rows)
         return "\n\n".join([laid, self._sentences(), f"train it again: {self.command}"])
 
     __repr__ = __str__

@@ -11,8 +11,8 @@ from foveal.errors import ModelError
 from foveal.files.tensor_file import Claim
 from foveal.models import model_s, sprint
 from foveal.models.layers import Rescale
-from foveal.progress import table
 from foveal.recipe.recipe import Custom, ModelS, Sprint
+from foveal.tables import text_table
 
 
 def build(
@@ -145,7 +145,7 @@ def show_table(network: nn.Module, *, size: int, channels: int) -> str:
     ]
     trainable, other = count_parameters(network)
     return (
-        table(["layer", "kind", "output (height × width × channels)", "parameters"], rows, right={3})
+        text_table(["layer", "kind", "output (height × width × channels)", "parameters"], rows, right={3})
         + f"\n\ntotal parameters      {trainable + other:,}"
         + f"\ntrainable parameters  {trainable:,}\nother parameters      {other:,}"
     )

@@ -1,13 +1,12 @@
 """What every epoch of a run measured, as its user sees it."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from html import escape
 from typing import Any, overload
 
-from foveal import progress
 from foveal.errors import RunError
 from foveal.files.run_folder import EpochRecord
 from foveal.reporting.training_findings import validation_loss
+from foveal.tables import html_table, text_table
 
 
 class History(Sequence[EpochRecord]):
@@ -63,10 +62,7 @@ class History(Sequence[EpochRecord]):
 
     def __repr__(self) -> str:
         header, rows = self._rows()
-        return progress.table(header, rows, right=set(range(len(header))))
+        return text_table(header, rows, right=set(range(len(header))))
 
     def _repr_html_(self) -> str:
-        header, rows = self._rows()
-        head = "".join(f"<th>{escape(cell)}</th>" for cell in header)
-        body = "".join("<tr>" + "".join(f"<td>{escape(cell)}</td>" for cell in row) + "</tr>" for row in rows)
-        return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+        return html_table(*self._rows())

@@ -10,12 +10,14 @@ import numpy as np
 
 from foveal import progress
 from foveal.data.dataset import Dataset, open_dataset
+from foveal.data.options import DataOptions
 from foveal.models import registry
 from foveal.recipe import builtin
 from foveal.recipe import overrides as changes
 from foveal.recipe.recipe import Recipe
 from foveal.reporting import notebook
 from foveal.reporting.notebook import Picture
+from foveal.tables import html_table, text_table
 
 LISTED = 40
 """Classes that the table names."""
@@ -80,17 +82,10 @@ class DataView:
         return [*rows, ["all", *(f"{len(part):,}" for part in parts)]]
 
     def __repr__(self) -> str:
-        return f"{self._headline()}\n\n{progress.table(_HEADER, self._rows(), right={1, 2, 3})}"
+        return f"{self._headline()}\n\n{text_table(_HEADER, self._rows(), right={1, 2, 3})}"
 
     def _repr_html_(self) -> str:
-        def line(cells: list[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-        body = "".join(line(row, "td") for row in self._rows())
-        return (
-            f"<p>{escape(self._headline())}</p>"
-            f"<table><thead>{line(_HEADER, 'th')}</thead><tbody>{body}</tbody></table>"
-        )
+        return f"<p>{escape(self._headline())}</p>{html_table(_HEADER, self._rows())}"
 
 
 _HEADER = ["class", "training", "validation", "test"]
@@ -113,6 +108,6 @@ def look(
         OutsideError: the disk failed.
     """
     chosen, _ = changes.change(builtin.load(recipe), settings)
-    kept = None if cache is None else Path(cache)
-    dataset = open_dataset(data, chosen.image, validation=validation, group=group, seed=seed, cache=kept)
+    options = DataOptions(data, validation=validation, group=group, cache=cache)
+    dataset = open_dataset(options, chosen.image, seed=seed)
     return DataView(dataset=dataset, recipe=chosen)

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Mapping
 from functools import cached_property
-from html import escape
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from torch import nn
 
 from foveal import progress
 from foveal.data.dataset import Dataset, open_dataset
+from foveal.data.options import DataOptions
 from foveal.deployment import bundle as bundles
 from foveal.deployment.bundle import Bundle, Predictions
 from foveal.errors import DataError, RunError
@@ -38,6 +38,7 @@ from foveal.reporting.gallery import Gallery
 from foveal.reporting.notebook import Picture
 from foveal.reporting.report import Report
 from foveal.runs.history import History
+from foveal.tables import html_table
 
 Judged = Literal["validation", "test"]
 
@@ -117,15 +118,15 @@ class Run:
         """
         then = self.folder.environment
         before = self.folder.dataset
+        options = DataOptions(
+            then["data"], validation=then["validation"], group=then["group"], cache=self._cache
+        )
         dataset = open_dataset(
-            then["data"],
+            options,
             self.recipe.image,
-            validation=then["validation"],
-            group=then["group"],
             seed=then["seed"],
-            cache=self._cache,
-            known=None if then["cache"] is None else Path(then["cache"]),
             share=then["share"],
+            known_cache=None if then["cache"] is None else Path(then["cache"]),
         )
         now = dataset.pack.fingerprint
         if now != before["fingerprint"]:
@@ -343,8 +344,7 @@ class Run:
             evaluation = self.evaluation(split)
             if evaluation is not None:
                 rows.append((f"{split} accuracy", f"{evaluation.accuracy:.2%} of {evaluation.n:,} images"))
-        body = "".join(f"<tr><th>{name}</th><td>{escape(value)}</td></tr>" for name, value in rows)
-        return f"<table>{body}</table>"
+        return html_table(None, rows)
 
 
 def evaluate(run: str | os.PathLike[str], split: Judged = "test", *, views: bool = False) -> Evaluation:
