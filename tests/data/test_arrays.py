@@ -8,6 +8,7 @@ import pytest
 from foveal.data.arrays import Arrays
 from foveal.data.dataset import open_dataset
 from foveal.data.decode import Decoding, bring, decode, encode_png
+from foveal.data.options import DataOptions
 from foveal.errors import DataError
 from foveal.recipe.recipe import Image
 
@@ -46,14 +47,14 @@ def test_grey_is_found_out_and_colour_is_kept() -> None:
 def test_a_share_of_every_class_validates_and_equal_images_stay_together() -> None:
     images = arrays().images.copy()
     images[20:] = images[:20]  # each is there twice, with the same label
-    splits = open_dataset(arrays(images=images, share=0.2), Image(size=8), seed=3).splits
+    splits = open_dataset(arrays(images=images, validation_share=0.2), Image(size=8), seed=3).splits
     validating = set(splits.validation.tolist())
     assert {row + 20 for row in validating if row < 20} == {row for row in validating if row >= 20}
     assert len(splits.train[0]) + len(validating) == 40
     assert sorted(np.unique(splits.validation % 4)) == [0, 1, 2, 3]
-    other = open_dataset(arrays(images=images, share=0.2), Image(size=8), seed=4).splits
+    other = open_dataset(arrays(images=images, validation_share=0.2), Image(size=8), seed=4).splits
     assert set(other.validation.tolist()) != validating
-    assert len(open_dataset(arrays(), Image(size=8), validation="none").splits.validation) == 0
+    assert len(open_dataset(DataOptions(arrays(), validation="none"), Image(size=8)).splits.validation) == 0
 
 
 def test_the_record_of_it_is_whole() -> None:
@@ -65,7 +66,7 @@ def test_the_record_of_it_is_whole() -> None:
 @pytest.mark.parametrize("options", [{"validation": "train2"}, {"group": "X"}])
 def test_folders_and_groups_are_refused(options: Any) -> None:
     with pytest.raises(DataError, match="neither split folders nor groups"):
-        open_dataset(arrays(), Image(size=8), **options)
+        open_dataset(DataOptions(arrays(), **options), Image(size=8))
 
 
 def test_other_shapes_are_refused() -> None:

@@ -8,6 +8,7 @@ import pytest
 from foveal.data import dataset as module
 from foveal.data.dataset import Dataset, default_cache, open_dataset
 from foveal.data.decode import encode_png
+from foveal.data.options import DataOptions
 from foveal.errors import DataError
 from foveal.recipe.recipe import Image
 
@@ -37,7 +38,7 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def data(root: Path, kept: Path) -> Dataset:
-    return open_dataset(root, SMALL, cache=kept)
+    return open_dataset(DataOptions(root, cache=kept), SMALL)
 
 
 def test_a_data_set_is_listed_decoded_and_divided(data: Dataset, root: Path) -> None:
@@ -83,18 +84,19 @@ def test_nothing_in_dataset_json_says_where_the_folder_lies(
     data: Dataset, root: Path, kept: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(root, tmp_path / "copy")
-    assert open_dataset(copy, SMALL, cache=kept).to_json() == data.to_json()
+    assert open_dataset(DataOptions(copy, cache=kept), SMALL).to_json() == data.to_json()
 
 
 def test_options_are_remembered(root: Path, kept: Path) -> None:
-    found = open_dataset(str(root), SMALL, validation="train1", group=r"train\d|test", cache=kept)
-    assert found.options == {"validation": "train1", "group": r"train\d|test", "share": None}
+    options = DataOptions(str(root), validation="train1", group=r"train\d|test", cache=kept)
+    found = open_dataset(options, SMALL)
+    assert (found.options, found.share) == (options, None)
     assert [len(part) for part in found.splits.train] == [8, 8]
     assert len(found.rows("validation")) == 8
 
 
 def test_a_split_without_images_is_refused(root: Path, kept: Path) -> None:
-    found = open_dataset(root, SMALL, validation="none", cache=kept)
+    found = open_dataset(DataOptions(root, validation="none", cache=kept), SMALL)
     assert len(found.rows("train")) == 24
     with pytest.raises(DataError, match="has no validation images under this division: all train"):
         found.rows("validation")
@@ -107,7 +109,7 @@ def test_wrong_options_are_refused_before_anything_is_decoded(
     root: Path, tmp_path: Path, option: dict[str, str]
 ) -> None:
     with pytest.raises(DataError, match=r"^--"):
-        open_dataset(root, SMALL, cache=tmp_path / "cache", **option)  # type: ignore[arg-type]
+        open_dataset(DataOptions(root, cache=tmp_path / "cache", **option), SMALL)  # type: ignore[arg-type]
     assert not (tmp_path / "cache").exists()
 
 

@@ -9,6 +9,7 @@ import pytest
 from PIL import Image as Picture
 
 from foveal.data.dataset import Dataset, open_dataset
+from foveal.data.options import DataOptions
 from foveal.data.scan import scan
 from foveal.errors import RecipeError
 from foveal.planning import image_size as looking
@@ -59,7 +60,7 @@ def planned(
     data: Path, cache: Path, seconds: float, *, changed: dict[str, object] | None = None, tested: bool = False
 ) -> Plan:
     base = replace(builtin.budgeted(), image=Image(size=16))
-    dataset: Dataset = open_dataset(data, base.image, cache=cache)
+    dataset: Dataset = open_dataset(DataOptions(data, cache=cache), base.image)
     for path, value in (changed or {}).items():
         base = replace(base, **{path: value})
     return plan(
@@ -179,14 +180,14 @@ def test_a_sample_of_what_cannot_be_decoded_in_time(
     found = looked(noise, 1e-3, fitting=1e9, monkeypatch=monkeypatch, cache=tmp_path)
     assert found.share is not None
     assert found.share < 0.5
-    open_dataset(noise, found.image, cache=tmp_path)
+    open_dataset(DataOptions(noise, cache=tmp_path), found.image)
     again = looked(noise, 1e-3, fitting=1e9, monkeypatch=monkeypatch, cache=tmp_path)
     assert again.share is None  # what is decoded already costs no time
 
 
 def test_the_machine_is_measured_for_real(noise: Path, cache: Path) -> None:
     recipe = on_rung(replace(builtin.budgeted(), image=Image(size=16)), LADDER[0], ())
-    dataset = open_dataset(noise, Image(size=16), cache=cache)
+    dataset = open_dataset(DataOptions(noise, cache=cache), Image(size=16))
     cost = measure(replace(recipe, batch_size=50), dataset, seed=0)
     assert 0 < cost.image < cost.full < 5
     assert cost.low == cost.full  # 16 pixels are not halved

@@ -1,6 +1,5 @@
 """A data set as a run sees it: listed, decoded, divided."""
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -9,10 +8,11 @@ import numpy as np
 import platformdirs
 from numpy.typing import NDArray
 
-from foveal.data.arrays import PLACE, Arrays
-from foveal.data.pack import Pack, is_packed, open_pack, require_images
+from foveal.data.arrays import ARRAYS_ROOT, Arrays
+from foveal.data.options import DataOptions, DataSource
+from foveal.data.pack import Pack, is_packed, open_pack, pack_arrays, require_images
 from foveal.data.scan import Listing, sampled, scan
-from foveal.data.split import Rows, Splits, check_options, split
+from foveal.data.split import Rows, Splits, check_options, split, split_arrays
 from foveal.errors import DataError
 from foveal.recipe.recipe import Image
 
@@ -31,10 +31,12 @@ class Dataset:
     splits: Splits
     left_out: dict[str, str]
     """Relative path of every file that is not used, with the reason."""
-    options: dict[str, Any]
-    """What `open_dataset` was asked for: validation, group and share."""
-    listed: int
-    """Files of the folder, of which a sample may be all that is used."""
+    options: DataOptions
+    """The options that the data set was opened with."""
+    share: float | None
+    """The share of the files that a sample uses, or None if all are used."""
+    n_listed: int
+    """The number of files in the folder, including those outside the sample."""
 
     def rows(self, name: SplitName) -> Rows:
         """Return a split's rows of the pack.
@@ -80,7 +82,7 @@ class Dataset:
                 }
                 for name, rows in parts.items()
             },
-            "sampled": None if len(paths) == self.listed else {"of": self.listed, "files": len(paths)},
+            "sampled": None if len(paths) == self.n_listed else {"of": self.n_listed, "files": len(paths)},
             "left_out": [{"path": path, "reason": reason} for path, reason in self.left_out.items()],
         }
 
@@ -91,51 +93,66 @@ def default_cache() -> Path:
 
 
 def open_dataset(
-    root: str | os.PathLike[str] | Listing | Arrays,
+    data: DataSource,
     image: Image,
     *,
-    validation: str | None = None,
-    group: str | None = None,
     seed: int = 0,
-    cache: Path | None = None,
-    known: Path | None = None,
+    listing: Listing | None = None,
     share: float | None = None,
+    known_cache: Path | None = None,
 ) -> Dataset:
     """List a folder, decode it or find its pack, and divide it; see `scan`, `open_pack` and `split`.
 
-    With a `share` a sample of so many of its files, stratified, takes the place of them all. `known` is a
-    cache that a file names: the pack is taken from there if it has it, but nothing is written there. Images
-    in memory are only divided: cache and share have no meaning for them.
+    Args:
+        data: the folder or the images in memory, and how they are divided.
+        image: the size, the channels and the resize mode of the decoded images.
+        seed: the seed of random splits and of the sample.
+        listing: the folder's files, if they are listed already.
+        share: the share of the files to use, as a stratified sample. By default all are used.
+        known_cache: a cache that may hold the pack already. Nothing is written there.
+
+    Raises:
+        DataError: the folder, its layout or an option is refused, or a class has no readable image.
+        OutsideError: the cache cannot be written.
     """
-    if isinstance(root, Arrays):
-        pack = root.pack(image)
-        return Dataset(
-            root=PLACE,
-            pack=pack,
-            labels=root.labels,
-            classes=root.classes,
-            splits=root.split(pack.digests, validation=validation, group=group, seed=seed),
-            left_out={},
-            options={"validation": validation, "group": group, "share": None},
-            listed=len(root.labels),
-        )
-    whole = root if isinstance(root, Listing) else scan(root)
-    check_options(whole, validation=validation, group=group)
+    options = DataOptions.of(data)
+    if isinstance(options.source, Arrays):
+        return _open_arrays(options.source, image, options, seed=seed)
+    whole = scan(options.source) if listing is None else listing
+    check_options(whole, options)
     listing = whole if share is None else sampled(whole, share, seed=seed)
-    if cache is None and known is not None and is_packed(listing, image, known):
-        cache = known
+    cache = options.cache_folder
+    if cache is None and known_cache is not None and is_packed(listing, image, known_cache):
+        cache = known_cache
     pack = open_pack(listing, image, cache or default_cache())
     require_images(pack, listing)
-    index = {name: number for number, name in enumerate(listing.classes)}
+    label_of = {name: label for label, name in enumerate(listing.classes)}
     left_out = dict.fromkeys(listing.strays, "lies in no class folder")
-    left_out |= {pack.paths[row]: reason for row, reason in pack.errors.items()}
+    left_out |= {pack.paths[index]: reason for index, reason in pack.errors.items()}
     return Dataset(
         root=listing.root,
         pack=pack,
-        labels=np.array([index[record.label] for record in listing.records], dtype=np.int64),
+        labels=np.array([label_of[record.label] for record in listing.records], dtype=np.int64),
         classes=listing.classes,
-        splits=split(listing, pack, validation=validation, group=group, seed=seed),
+        splits=split(listing, pack, options, seed=seed),
         left_out=left_out,
-        options={"validation": validation, "group": group, "share": share},
-        listed=len(whole.records),
+        options=options,
+        share=share,
+        n_listed=len(whole.records),
+    )
+
+
+def _open_arrays(arrays: Arrays, image: Image, options: DataOptions, *, seed: int) -> Dataset:
+    """Divide images in memory. A cache and a share have no meaning for them."""
+    pack = pack_arrays(arrays, image)
+    return Dataset(
+        root=ARRAYS_ROOT,
+        pack=pack,
+        labels=arrays.labels,
+        classes=arrays.classes,
+        splits=split_arrays(arrays, pack, options, seed=seed),
+        left_out={},
+        options=options,
+        share=None,
+        n_listed=len(arrays.labels),
     )

@@ -22,7 +22,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal import progress
-from foveal.data.decode import Decoding
+from foveal.data.arrays import Arrays
+from foveal.data.decode import Decoding, bring
 from foveal.data.scan import Listing
 from foveal.data.workers import Outcome, decode_files
 from foveal.errors import DataError, OutsideError
@@ -95,6 +96,28 @@ def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
     with suppress(OSError):  # a cache that is only read is as good
         os.utime(folder)  # "recently used", for eviction
     return pack
+
+
+def pack_arrays(arrays: Arrays, image: Image) -> Pack:
+    """Return images in memory at a recipe's size and channels. Images that have both are not copied."""
+    grey = bool((arrays.images == arrays.images[..., :1]).all())
+    decoding = Decoding(
+        size=image.size,
+        channels=1 if image.channels == "grey" or (image.channels == "auto" and grey) else 3,
+        fit=image.fit,
+        background=image.background,
+    )
+    return Pack(
+        pixels=bring(arrays.images, decoding),
+        paths=tuple(f"X[{index}]" for index in range(len(arrays.images))),
+        digests=tuple(
+            hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest() for pixels in arrays.images
+        ),
+        errors={},
+        clipped=0,
+        decoding=decoding,
+        retry=False,
+    )
 
 
 def is_packed(listing: Listing, image: Image, cache: Path) -> bool:

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.data.arrays import Arrays
+from foveal.data.options import DataOptions
 from foveal.data.pack import Pack
 from foveal.data.scan import Listing
 from foveal.errors import DataError
@@ -30,7 +32,7 @@ class Splits:
     """How the splits came about, in words."""
 
 
-def split(listing: Listing, pack: Pack, *, validation: str | None, group: str | None, seed: int) -> Splits:
+def split(listing: Listing, pack: Pack, options: DataOptions, *, seed: int) -> Splits:
     """Divide a pack's readable images.
 
     Given folders are kept. What is missing is taken at random, stratified by class, from `seed`: a tenth of
@@ -39,9 +41,7 @@ def split(listing: Listing, pack: Pack, *, validation: str | None, group: str | 
     Args:
         listing: the records, in the pack's order.
         pack: says which of them were readable.
-        validation: the training folder that validates; "none" trains on all; None takes the default.
-        group: a regular expression; images whose paths give the same match never part. Its first
-            capturing group is the key if it has one, else the whole match.
+        options: the split that validates, and the expression that groups images.
         seed: of the random division.
 
     Raises:
@@ -49,8 +49,8 @@ def split(listing: Listing, pack: Pack, *, validation: str | None, group: str | 
             class too small to be divided.
     """
     folders = _folders(listing, pack)
-    validation = validation and validation.lower()
-    chosen, groups = check_options(listing, validation=validation, group=group)
+    chosen, groups = check_options(listing, options)
+    validation = options.validation_split
     if groups is not None:
         _refuse_torn_groups(folders, chosen, groups)
     number = {name: label for label, name in enumerate(listing.classes)}
@@ -83,15 +83,32 @@ def split(listing: Listing, pack: Pack, *, validation: str | None, group: str | 
     )
 
 
-def check_options(
-    listing: Listing, *, validation: str | None, group: str | None
-) -> tuple[str | None, list[str] | None]:
+def check_options(listing: Listing, options: DataOptions) -> tuple[str | None, list[str] | None]:
     """Refuse options that do not suit a listing, before anything is decoded.
 
     Returns:
         The given folder that validates, if one does, and each record's group, if there are groups.
     """
-    return _validation_folder(listing, validation), _groups(listing, group)
+    return _validation_folder(listing, options.validation_split), _groups(listing, options.group)
+
+
+def split_arrays(arrays: Arrays, pack: Pack, options: DataOptions, *, seed: int) -> Splits:
+    """Set a share of images in memory aside for validation, stratified, equal images on one side.
+
+    Raises:
+        DataError: too few images, or an option that needs folders.
+    """
+    if options.validation_split not in (None, "none") or options.group is not None:
+        raise DataError("images in memory have neither split folders nor groups; leave both out")
+    rows: Rows = np.arange(len(arrays.images), dtype=np.int64)
+    nothing = rows[:0]
+    if options.validation_split == "none":
+        return Splits(train=(rows,), validation=nothing, test=nothing, rule="all train, nothing validates")
+    share = arrays.validation_share
+    train, validating = split_off(rows, arrays.labels.tolist(), pack.digests, share=share, seed=seed)
+    return Splits(
+        train=(train,), validation=validating, test=nothing, rule=f"{share:.0%} validate, stratified"
+    )
 
 
 def split_off(
@@ -138,7 +155,6 @@ def _in_order(folders: Iterable[str]) -> list[str]:
 def _validation_folder(listing: Listing, asked: str | None) -> str | None:
     """Return the given folder that validates, or None where none does."""
     folders = _in_order({record.folder for record in listing.records})
-    asked = asked and asked.lower()
     if asked == "test":
         raise DataError(
             "--validation test is refused: choosing by the test split would make its score worthless; "

@@ -120,7 +120,7 @@ class FovealClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
             images=self._pixels(rows),
             labels=labels.astype(np.int64),
             classes=tuple(map(str, self.classes_.tolist())),
-            share=self.validation_fraction or 0.1,
+            validation_share=self.validation_fraction or 0.1,
         )
         settings = [self.settings] if isinstance(self.settings, str) else list(self.settings)
         if self.size is not None:
