@@ -10,7 +10,7 @@ from torch import nn
 import foveal
 from foveal.cli.main import main
 from foveal.errors import OutsideError
-from foveal.evaluation.predict import BATCH, logits
+from foveal.evaluation.predict import BATCH_SIZE, compute_logits
 from foveal.memory import available, is_shortage
 from foveal.planning import memory_estimate
 
@@ -88,13 +88,13 @@ class Hungry(nn.Module):
 
 def test_prediction_takes_smaller_batches_and_gives_the_same() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (230, 8, 8, 3), dtype=np.uint8)
-    easy, hungry = Hungry(BATCH), Hungry(30)
-    assert np.array_equal(logits(hungry, pixels), logits(easy, pixels))
-    assert max(hungry.batches) == BATCH // 4
+    easy, hungry = Hungry(BATCH_SIZE), Hungry(30)
+    assert np.array_equal(compute_logits(hungry, pixels), compute_logits(easy, pixels))
+    assert max(hungry.batches) == BATCH_SIZE // 4
     rows = np.arange(0, 230, 2)
-    assert np.array_equal(logits(hungry, pixels, rows), logits(easy, pixels, rows))
+    assert np.array_equal(compute_logits(hungry, pixels, rows), compute_logits(easy, pixels, rows))
     with pytest.raises(RuntimeError, match="allocate"):
-        logits(Hungry(0), pixels)
+        compute_logits(Hungry(0), pixels)
 
 
 def test_training_that_cannot_fit_is_refused_before_anything_is_written(

@@ -60,14 +60,14 @@ def test_real_recipes_that_differ_are_told_apart(script: Any, right: np.ndarray)
 
 
 def test_synthetic_runs_are_like_the_real_ones(script: Any, right: np.ndarray) -> None:
-    from foveal.comparison.seed_variance import sources
+    from foveal.comparison.seed_variance import variance_components
 
     draw = np.random.default_rng(0)
     sets = [script("chance").synthetic(right, draw) for _ in range(10)]
     assert np.mean([each.mean() for each in sets]) == pytest.approx(right.mean(), abs=0.003)
     spreads = [each.mean(axis=1).std(ddof=1) for each in sets]
     assert np.mean(spreads) == pytest.approx(right.mean(axis=1).std(ddof=1), rel=0.1)
-    real, drawn = sources(right), sources(sets[0])
+    real, drawn = variance_components(right), variance_components(sets[0])
     assert real is not None
     assert drawn is not None
     assert drawn.images == pytest.approx(real.images, rel=0.03)

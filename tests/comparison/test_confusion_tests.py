@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from foveal.comparison import confusion_tests
-from foveal.comparison.confusion_tests import confusions, same_mistakes
+from foveal.comparison.confusion_tests import compare_confusions, compare_errors
 
 SETS = int(os.environ.get("FOVEAL_DRAWS", "2000"))
 CLASSES = 6
@@ -55,7 +55,7 @@ def test_the_same_mistakes_are_called_different_as_rarely_as_promised(
     rejected = []
     for _ in range(SETS):
         labels, first, second = two(draw, n, rates)
-        found = same_mistakes(labels, first, second, CLASSES, draws=199)
+        found = compare_errors(labels, first, second, CLASSES, draws=199)
         assert found is not None
         rejected.append(found.p <= 0.05)
     assert abs(np.mean(rejected) - 0.05) <= 0.015, np.mean(rejected)
@@ -64,9 +64,9 @@ def test_the_same_mistakes_are_called_different_as_rarely_as_promised(
 def test_other_mistakes_are_found_and_measured() -> None:
     draw = np.random.default_rng(1)
     labels, first, second = two(draw, 10_000, (0.3, 0.15), taken_for(np.random.default_rng(10)))
-    found = same_mistakes(labels, first, second, CLASSES)
+    found = compare_errors(labels, first, second, CLASSES)
     assert found is not None
-    assert found.p == 1 / (confusion_tests.DRAWS + 1)
+    assert found.p == 1 / (confusion_tests.N_PERMUTATIONS + 1)
     assert found.distance > 3 * found.by_chance
     assert (found.first, found.second) == (int((first != labels).sum()), int((second != labels).sum()))
 
@@ -92,7 +92,7 @@ def test_the_p_value_is_that_of_scipy_s_paired_permutation_test() -> None:
         n_resamples=3000,
         random_state=np.random.default_rng(3),
     )
-    found = same_mistakes(labels, first, second, CLASSES, draws=20_000)
+    found = compare_errors(labels, first, second, CLASSES, draws=20_000)
     assert found is not None
     assert 0.03 < expected.pvalue < 0.97
     assert found.p == pytest.approx(expected.pvalue, abs=0.03)
@@ -102,7 +102,7 @@ def test_the_distance_is_the_share_of_errors_made_elsewhere() -> None:
     labels = np.zeros(10, dtype=np.int64)
     first = np.array([0, 0, 1, 1, 1, 1, 2, 2, 2, 2])
     second = np.array([0, 0, 0, 0, 0, 1, 2, 2, 2, 2])  # 1 of 5 instead of 4 of 8 are of the first kind
-    found = same_mistakes(labels, first, second, 3)
+    found = compare_errors(labels, first, second, 3)
     assert found is not None
     assert found.distance == pytest.approx(0.3)
 
@@ -112,7 +112,7 @@ def test_chance_alone_gives_the_distance_that_is_told() -> None:
     draw = np.random.default_rng(4)
     told, found = [], []
     for _ in range(150):
-        each = same_mistakes(*two(draw, 2000, (0.28, 0.12)), CLASSES, draws=99)
+        each = compare_errors(*two(draw, 2000, (0.28, 0.12)), CLASSES, draws=99)
         assert each is not None
         told.append(each.by_chance)
         found.append(each.distance)
@@ -121,16 +121,16 @@ def test_chance_alone_gives_the_distance_that_is_told() -> None:
 
 def test_large_pieces_and_small_ones_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, first, second = two(np.random.default_rng(5), 500, (0.2, 0.2))
-    whole = same_mistakes(labels, first, second, CLASSES)
+    whole = compare_errors(labels, first, second, CLASSES)
     monkeypatch.setattr(confusion_tests, "_CELLS_AT_A_TIME", 1)
-    assert same_mistakes(labels, first, second, CLASSES) == whole
+    assert compare_errors(labels, first, second, CLASSES) == whole
 
 
 def test_without_errors_there_is_nothing_to_say() -> None:
     labels = np.array([0, 1, 2])
-    assert same_mistakes(labels, labels, np.array([0, 1, 1]), 3) is None
-    assert confusions(labels, labels, labels, ["a", "b", "c"]) == []
-    alike = same_mistakes(labels, np.array([1, 1, 2]), np.array([1, 1, 2]), 3)
+    assert compare_errors(labels, labels, np.array([0, 1, 1]), 3) is None
+    assert compare_confusions(labels, labels, labels, ["a", "b", "c"]) == []
+    alike = compare_errors(labels, np.array([1, 1, 2]), np.array([1, 1, 2]), 3)
     assert alike is not None
     assert (alike.distance, alike.p) == (0.0, 1.0)
 
@@ -142,7 +142,10 @@ def test_confusions_are_counted_and_tested_by_the_images_on_which_one_alone_make
     second[30:42] = 1
     first[100:103] = second[100:103] = 0  # both make them: nothing to test, nothing to correct for
     second[150:151] = 2
-    found = {(each.true, each.predicted): each for each in confusions(labels, first, second, ["a", "b", "c"])}
+    found = {
+        (each.true, each.predicted): each
+        for each in compare_confusions(labels, first, second, ["a", "b", "c"])
+    }
     assert {key: (each.first, each.second) for key, each in found.items()} == {
         ("a", "b"): (40, 12),
         ("b", "a"): (3, 3),

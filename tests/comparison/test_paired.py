@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from foveal.comparison.paired import difference, holm, images_needed, mcnemar
+from foveal.comparison.paired import accuracy_difference, estimate_images_needed, holm, mcnemar
 
 DRAWS = int(os.environ.get("FOVEAL_DRAWS", "2000"))
 
@@ -37,7 +37,11 @@ def test_a_p_value_is_never_zero_by_rounding() -> None:
 
 
 def test_counts_that_cannot_be_are_refused() -> None:
-    for wrong in (lambda: mcnemar(-1, 3), lambda: difference(3, 4, 6), lambda: difference(0, 0, 0)):
+    for wrong in (
+        lambda: mcnemar(-1, 3),
+        lambda: accuracy_difference(3, 4, 6),
+        lambda: accuracy_difference(0, 0, 0),
+    ):
         with pytest.raises(ValueError, match=r"images|counts"):
             wrong()
 
@@ -58,7 +62,7 @@ def test_the_interval_covers_the_true_difference_as_often_as_promised() -> None:
             counts = draw.multinomial(n, [one, other, 1 - one - other], size=DRAWS)
             covered = 0
             for first, second, _ in counts.tolist():
-                _, low, high = difference(first, second, n)
+                _, low, high = accuracy_difference(first, second, n)
                 covered += low <= other - one <= high
             # Where few images are expected on a side it is wider than it must be, never narrower.
             most = 1.0 if n * min(one, other) < 10 else 0.965
@@ -69,21 +73,21 @@ def test_the_interval_covers_the_true_difference_as_often_as_promised() -> None:
 def test_the_difference_lies_in_its_interval(n: int, data: st.DataObject) -> None:
     first = data.draw(st.integers(0, n))
     second = data.draw(st.integers(0, n - first))
-    gap, low, high = difference(first, second, n)
+    gap, low, high = accuracy_difference(first, second, n)
     assert gap == pytest.approx((second - first) / n)
     assert -1 <= low <= high <= 1
-    other, minus_high, minus_low = difference(second, first, n)
+    other, minus_high, minus_low = accuracy_difference(second, first, n)
     assert (other, minus_low, minus_high) == pytest.approx((-gap, -low, -high))
 
 
 def test_with_as_many_images_as_needed_four_tests_of_five_find_it() -> None:
     draw = np.random.default_rng(2)
-    needed = images_needed(60, 40, 1000)
+    needed = estimate_images_needed(60, 40, 1000)
     assert needed is not None
     counts = draw.multinomial(needed, [0.06, 0.04, 0.9], size=DRAWS)
     found = np.mean([mcnemar(first, second) < 0.05 for first, second, _ in counts.tolist()])
     assert abs(found - 0.8) < 0.04
-    assert images_needed(5, 5, 100) is None
+    assert estimate_images_needed(5, 5, 100) is None
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=20))

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from foveal.comparison.seed_variance import sources, spread
+from foveal.comparison.seed_variance import summarize_spread, variance_components
 
 DRAWS = int(os.environ.get("FOVEAL_DRAWS", "2000"))
 
 
 @given(st.lists(st.floats(0, 1), min_size=2, max_size=30))
 def test_the_interval_is_student_s(figures: list[float]) -> None:
-    found = spread(figures)
+    found = summarize_spread(figures)
     assert found.mean == pytest.approx(np.mean(figures))
     assert found.deviation == pytest.approx(np.std(figures, ddof=1), abs=1e-12)
     assert found.interval is not None
@@ -26,11 +26,11 @@ def test_the_interval_is_student_s(figures: list[float]) -> None:
 
 
 def test_a_single_run_has_no_spread() -> None:
-    found = spread([0.8])
+    found = summarize_spread([0.8])
     assert (found.n, found.mean, found.deviation, found.interval) == (1, 0.8, None, None)
-    assert sources(np.ones((1, 10), dtype=bool)) is None
+    assert variance_components(np.ones((1, 10), dtype=bool)) is None
     with pytest.raises(ValueError, match="a run at least"):
-        spread([])
+        summarize_spread([])
 
 
 def test_the_interval_covers_the_mean_as_often_as_promised() -> None:
@@ -38,7 +38,7 @@ def test_the_interval_covers_the_mean_as_often_as_promised() -> None:
     for n in (3, 5, 10):
         covered = 0
         for figures in draw.normal(0.9, 0.002, size=(DRAWS, n)).tolist():
-            interval = spread(figures).interval
+            interval = summarize_spread(figures).interval
             assert interval is not None
             covered += interval[0] <= 0.9 <= interval[1]
         assert abs(covered / DRAWS - 0.95) <= 0.015, n
@@ -52,7 +52,7 @@ def test_sources_are_found_again(seeds: float, hard: float) -> None:
     chances = np.clip(
         0.5 + hard * (draw.random(images) - 0.5) + seeds * draw.standard_normal((runs, 1)), 0, 1
     )
-    found = sources(draw.random((runs, images)) < chances)
+    found = variance_components(draw.random((runs, images)) < chances)
     assert found is not None
     assert found.seeds == pytest.approx(seeds, abs=0.006)
     assert found.images == pytest.approx(np.sqrt(0.25 / images), rel=0.05)  # a coin's, however it is split
@@ -60,7 +60,7 @@ def test_sources_are_found_again(seeds: float, hard: float) -> None:
 
 def test_runs_that_all_agree_differ_by_the_images_alone() -> None:
     right = np.broadcast_to(np.arange(1000) % 10 > 0, (5, 1000))
-    found = sources(right)
+    found = variance_components(right)
     assert found is not None
     assert found.seeds == 0
     assert found.images == pytest.approx(np.sqrt(0.09 / 1000), rel=0.01)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from foveal.comparison import winner_bias
-from foveal.comparison.winner_bias import select
+from foveal.comparison.winner_bias import select_best
 
 
 def draw(shares: list[float], images: int, draws: int, alike: float) -> tuple[float, float, float]:
@@ -20,7 +20,7 @@ def draw(shares: list[float], images: int, draws: int, alike: float) -> tuple[fl
     for seed in range(draws):
         shared, own = random.standard_normal((1, images)), random.standard_normal((len(shares), images))
         right = alike**0.5 * shared + (1 - alike) ** 0.5 * own < limits
-        found = select(right, random.random(right.shape), seed=seed)
+        found = select_best(right, random.random(right.shape), seed=seed)
         truth = shares[found.best]
         naive.append(found.accuracy - truth)
         corrected.append(found.corrected - truth)
@@ -30,7 +30,7 @@ def draw(shares: list[float], images: int, draws: int, alike: float) -> tuple[fl
 
 @pytest.mark.parametrize("alike", [0.0, 0.6])
 def test_what_choosing_flatters_is_taken_away(monkeypatch: pytest.MonkeyPatch, alike: float) -> None:
-    monkeypatch.setattr(winner_bias, "DRAWS", 300)
+    monkeypatch.setattr(winner_bias, "N_BOOTSTRAP_SAMPLES", 300)
     naive, corrected, held = draw([0.85] * 10, 200, 200, alike)
     assert naive > 0.025
     assert abs(corrected) < 0.006  # some three standard errors of 200 draws
@@ -38,7 +38,7 @@ def test_what_choosing_flatters_is_taken_away(monkeypatch: pytest.MonkeyPatch, a
 
 
 def test_where_one_model_stands_out_nothing_much_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(winner_bias, "DRAWS", 300)
+    monkeypatch.setattr(winner_bias, "N_BOOTSTRAP_SAMPLES", 300)
     naive, corrected, held = draw([0.75] * 9 + [0.95], 200, 200, 0.0)
     assert abs(naive) < 0.005
     assert -0.01 < corrected < 0.005
@@ -48,15 +48,15 @@ def test_where_one_model_stands_out_nothing_much_is_taken(monkeypatch: pytest.Mo
 def test_ties_go_to_the_lower_loss() -> None:
     right = np.array([[True, False, True], [True, True, False], [True, False, False]])
     losses = np.array([[0.2, 0.9, 0.3], [0.1, 0.2, 0.9], [0.0, 0.0, 0.0]])
-    assert select(right, losses).best == 1
+    assert select_best(right, losses).best == 1
 
 
 def test_one_model_was_not_chosen() -> None:
-    found = select(np.array([[True, True, False, True]]), np.zeros((1, 4)))
+    found = select_best(np.array([[True, True, False, True]]), np.zeros((1, 4)))
     assert (found.accuracy, found.corrected, found.inflation) == (0.75, 0.75, 0.0)
     assert found.interval[0] < 0.75 < found.interval[1]
 
 
 def test_an_infinite_loss_loses_the_tie() -> None:
     right = np.array([[True, False], [True, False]])
-    assert select(right, np.array([[0.1, np.inf], [0.1, 5.0]])).best == 1
+    assert select_best(right, np.array([[0.1, np.inf], [0.1, 5.0]])).best == 1

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from foveal.comparison.models import Contender, compare
+from foveal.comparison.models import Contender, compare_models
 from foveal.data.decode import encode_png
 from foveal.reporting.compare_page import render
 
@@ -29,7 +29,7 @@ def test_the_page_fits_shows_its_pictures_and_asks_for_nothing(
         for name, each in zip(("one", "two"), predicted, strict=True)
     ]
     paths = [f"test/class/an-image-with-a-rather-long-name-{row}.png" for row in range(600)]
-    found = compare(contenders, labels, ["cat", "dog", "ox"], split="test", recipes="", paths=paths)
+    found = compare_models(contenders, labels, ["cat", "dog", "ox"], split="test", recipes="", paths=paths)
     pictures = {path: encode_png(draw.integers(256, size=(8, 8, 3), dtype=np.uint8)) for path in paths}
     file = tmp_path / "page.html"
     file.write_text(render(found, pictures), encoding="utf-8")

@@ -16,8 +16,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from foveal.evaluation import calibration, metrics
-from foveal.evaluation.roc import class_curves
-from foveal.files.run_folder import EpochRecord, RunFolder
+from foveal.evaluation.roc import compute_class_curves
+from foveal.files.run_folder import RunFolder
+from foveal.files.run_records import EpochRecord
 from foveal.models import registry
 from foveal.recipe import builtin
 from foveal.reporting import gallery
@@ -69,8 +70,10 @@ def judged(folder: Path, *, classes: int, n: int) -> Path:
     labels = np.arange(2 * n) % classes
     logits = random.normal(size=(2 * n, classes)).astype(np.float32) * 2
     logits[np.arange(2 * n), labels] += 4
-    tuned = calibration.tune(logits[:n], labels[:n], calibration.fit_temperature(logits[:n], labels[:n]))
-    test = metrics.evaluate(logits[n:], labels[n:], names, split="test", tuned=tuned)
+    thresholds = calibration.choose_thresholds(
+        logits[:n], labels[:n], calibration.fit_temperature(logits[:n], labels[:n])
+    )
+    test = metrics.evaluate(logits[n:], labels[n:], names, split="test", thresholds=thresholds)
     p = metrics.softmax(logits[n:])
     pixels = random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)  # noise: nothing compresses worse
     network = registry.build(builtin.sprint().model, size=32, channels=3, classes=classes, seed=0)
@@ -106,7 +109,7 @@ def judged(folder: Path, *, classes: int, n: int) -> Path:
         epoch=1, step=9, learning_rate=1, loss=1, accuracy=0.5, validation_loss=1, validation_accuracy=0.5
     )
     report = Report.of_run(
-        made, test=test, curves=class_curves(p, labels[n:], names), gallery=shown, layers=()
+        made, test=test, curves=compute_class_curves(p, labels[n:], names), gallery=shown, layers=()
     )
     return reports.write(replace(report, history=[record, record]), made)
 

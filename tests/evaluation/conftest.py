@@ -8,7 +8,7 @@ import pytest
 
 from foveal.evaluation.metrics import Evaluation, evaluate
 from foveal.evaluation.roc import ClassCurves
-from foveal.files.run_folder import EpochRecord
+from foveal.files.run_records import EpochRecord
 
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
 

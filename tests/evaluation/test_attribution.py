@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from foveal.evaluation.attribution import embeddings, evidence, explains
+from foveal.evaluation.attribution import can_explain, compute_embeddings, compute_evidence_maps
 from foveal.models import registry
 from foveal.recipe import builtin
 
@@ -38,7 +38,7 @@ def test_the_evidence_adds_up_to_the_logit_less_the_biases(name: str, dense: int
     network = network_of(name, dense=dense)
     images = np.random.default_rng(2).integers(0, 256, (6, 32, 32, 3), dtype=np.uint8)
     classes = np.array([0, 1, 2, 3, 4, 0])
-    maps = evidence(network, images, classes)
+    maps = compute_evidence_maps(network, images, classes)
     assert maps.shape == (6, 4, 4)
     with torch.no_grad():
         features = network.features(torch.from_numpy(images))
@@ -55,7 +55,10 @@ def test_a_place_that_is_blank_has_no_evidence() -> None:
     network = network_of("sprint")
     images = np.zeros((1, 32, 32, 3), dtype=np.uint8)
     images[0, :8, :8] = np.random.default_rng(3).integers(0, 256, (8, 8, 3))
-    spread = np.abs(evidence(network, images, np.array([0])) - evidence(network, images * 0, np.array([0])))
+    spread = np.abs(
+        compute_evidence_maps(network, images, np.array([0]))
+        - compute_evidence_maps(network, images * 0, np.array([0]))
+    )
     assert spread[0, 0, 0] == spread.max()
     assert spread[0, 3, 3] < 1e-5
 
@@ -63,11 +66,11 @@ def test_a_place_that_is_blank_has_no_evidence() -> None:
 def test_embeddings_have_length_one_and_know_their_own() -> None:
     network = network_of("sprint")
     pixels = np.random.default_rng(4).integers(0, 256, (130, 32, 32, 3), dtype=np.uint8)
-    found = embeddings(network, pixels, np.arange(130))
+    found = compute_embeddings(network, pixels, np.arange(130))
     assert np.linalg.norm(found, axis=1) == pytest.approx(1, abs=1e-5)
     assert ((found @ found.T).argmax(axis=1) == np.arange(130)).all()
 
 
 def test_a_user_s_own_network_is_not_explained() -> None:
-    assert not explains(nn.Sequential(nn.Flatten(), nn.Linear(3072, 5)))
-    assert explains(network_of("sprint"))
+    assert not can_explain(nn.Sequential(nn.Flatten(), nn.Linear(3072, 5)))
+    assert can_explain(network_of("sprint"))

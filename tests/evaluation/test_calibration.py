@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from foveal.evaluation import calibration
-from foveal.evaluation.calibration import Confidence
+from foveal.evaluation import measure_calibration
+from foveal.evaluation.measure_calibration import Confidence
 
 
 def sample(
@@ -21,7 +21,9 @@ def sample(
 
 def judged(random: np.random.Generator, n: int, sharpness: float = 1.0) -> Confidence:
     before, after = sample(random, n, sharpness=sharpness), sample(random, n, sharpness=sharpness)
-    return calibration.judge(*after, calibration.tune(*before, calibration.fit_temperature(*before)))
+    return calibration.evaluate_calibration(
+        *after, calibration.choose_thresholds(*before, calibration.fit_temperature(*before))
+    )
 
 
 def test_the_temperature_is_torch_s() -> None:
@@ -48,8 +50,8 @@ def test_a_network_that_never_errs_on_few_images_is_not_sure_of_everything() -> 
     labels = np.arange(20) % 4
     logits = 3.0 * np.eye(4)[labels]
     temperature = calibration.fit_temperature(logits, labels)
-    assert calibration.TEMPERATURES[0] < temperature < 1
-    assert calibration.probabilities(logits, temperature).max() < 0.99
+    assert calibration.TEMPERATURE_RANGE[0] < temperature < 1
+    assert calibration.softmax(logits, temperature).max() < 0.99
 
 
 def test_the_temperature_mends_overconfidence() -> None:
@@ -66,7 +68,7 @@ def test_the_calibration_error_by_its_definition() -> None:
     random = np.random.default_rng(2)
     logits, labels = sample(random, 300)
     p = softmax(logits, axis=1)
-    found = calibration.calibration(p, labels)
+    found = calibration.measure_calibration(p, labels)
     order = np.argsort(p.max(axis=1))
     groups = np.array_split(order[::-1], len(found.bins))
     error = sum(
@@ -84,7 +86,7 @@ def test_a_calibrated_model_s_error_is_what_chance_gives(n: int) -> None:
     found = []
     for _ in range(2000):
         logits, labels = sample(random, n)
-        found.append(calibration.calibration(softmax(logits, axis=1), labels))
+        found.append(calibration.measure_calibration(softmax(logits, axis=1), labels))
     errors = np.array([each.error for each in found])
     by_chance = np.mean([each.error_by_chance for each in found])
     assert errors.mean() == pytest.approx(by_chance, rel=0.03)
@@ -95,13 +97,13 @@ def test_a_calibrated_model_s_error_is_what_chance_gives(n: int) -> None:
 def test_sets_hold_the_true_class_as_often_as_they_promise() -> None:
     """The guarantee is over validation and test images together: it is drawn anew each time."""
     random = np.random.default_rng(4)
-    held: dict[float, list[float]] = {level: [] for level in calibration.LEVELS}
+    held: dict[float, list[float]] = {level: [] for level in calibration.COVERAGE_LEVELS}
     for _ in range(2000):
         before = sample(random, 150, sharpness=4)  # badly overconfident: no matter
-        p = calibration.probabilities(before[0])
+        p = calibration.softmax(before[0])
         logits, labels = sample(random, 20, sharpness=4)
         for quantile in calibration._quantiles(p, before[1]):
-            sets = calibration._sets(calibration.probabilities(logits), labels, quantile)
+            sets = calibration._sets(calibration.softmax(logits), labels, quantile)
             held[quantile.level].append(sets.coverage)
     for level, shares in held.items():
         assert np.mean(shares) >= level - 0.004  # 40,000 images: one standard error is 0.0015 at most
@@ -111,19 +113,23 @@ def test_sets_hold_the_true_class_as_often_as_they_promise() -> None:
 def test_too_few_images_for_a_level_name_every_class() -> None:
     random = np.random.default_rng(5)
     logits, labels = sample(random, 50)
-    quantiles = {each.level: each.least for each in calibration.tune(logits, labels, 1.0).quantiles}
+    quantiles = {
+        each.level: each.least for each in calibration.choose_thresholds(logits, labels, 1.0).quantiles
+    }
     assert quantiles[0.99] == 0  # the 51·0.99-th of 50 does not exist
     assert quantiles[0.9] > 0
-    sets = calibration.judge(logits, labels, calibration.tune(logits, labels, 1.0)).sets
+    sets = calibration.evaluate_calibration(
+        logits, labels, calibration.choose_thresholds(logits, labels, 1.0)
+    ).sets
     assert {each.level: each.size for each in sets}[0.99] == 5
 
 
 def test_thresholds_reach_what_is_wanted_on_validation_images() -> None:
     random = np.random.default_rng(6)
     logits, labels = sample(random, 2000)
-    tuned = calibration.tune(logits, labels, 1.0)
-    assert [each.wanted for each in tuned.thresholds] == [0.9, 0.95, 0.98, 0.99, 0.995]
-    here = calibration.judge(logits, labels, tuned)
+    thresholds = calibration.choose_thresholds(logits, labels, 1.0)
+    assert [each.wanted for each in thresholds.thresholds] == [0.9, 0.95, 0.98, 0.99, 0.995]
+    here = calibration.evaluate_calibration(logits, labels, thresholds)
     for each in here.answering:
         assert each.accuracy is not None
         assert each.accuracy >= each.wanted
@@ -139,7 +145,7 @@ def test_thresholds_reach_what_is_wanted_on_validation_images() -> None:
 def test_risk_falls_with_coverage_to_the_error_of_all() -> None:
     random = np.random.default_rng(8)
     logits, labels = sample(random, 1000)
-    found = calibration.judge(logits, labels, None)
+    found = calibration.evaluate_calibration(logits, labels, None)
     assert len(found.risk) == 100
     assert found.risk[-1] == pytest.approx((logits.argmax(axis=1) != labels).mean())
     assert found.risk[9] < found.risk[49] < found.risk[-1]
@@ -149,7 +155,7 @@ def test_risk_falls_with_coverage_to_the_error_of_all() -> None:
 
 def test_sure_of_everything_is_still_finite() -> None:
     logits = np.array([[1000.0, 0.0], [0.0, 1000.0], [1000.0, 0.0]])
-    found = calibration.judge(logits, np.array([0, 0, 0]), None)
+    found = calibration.evaluate_calibration(logits, np.array([0, 0, 0]), None)
     assert np.isfinite(found.as_trained.loss)
     assert found.as_trained.error == pytest.approx(1 / 3)
     assert found.as_trained.error_limit == 0
@@ -157,5 +163,5 @@ def test_sure_of_everything_is_still_finite() -> None:
 
 def test_the_surest_errors_come_first() -> None:
     p = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
-    assert calibration.surest(p, np.array([1, 1, 1, 0]), most=5) == [0, 3, 1]
-    assert calibration.surest(p, np.array([1, 1, 1, 0]), most=1) == [0]
+    assert calibration.find_confident_errors(p, np.array([1, 1, 1, 0]), most=5) == [0, 3, 1]
+    assert calibration.find_confident_errors(p, np.array([1, 1, 1, 0]), most=1) == [0]

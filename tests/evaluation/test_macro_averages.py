@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from foveal.evaluation import macro_averages
-from foveal.evaluation.intervals import wilson
+from foveal.evaluation.intervals import wilson_interval
 
 matrices = st.integers(2, 5).flatmap(
     lambda k: st.lists(st.lists(st.integers(0, 9), min_size=k, max_size=k), min_size=k, max_size=k)
@@ -18,8 +18,8 @@ def test_equals_scikit_learn(rows: list[list[int]]) -> None:
     confusion = np.array(rows)
     true, predicted = (np.repeat(i, confusion.ravel()) for i in map(np.ravel, np.indices(confusion.shape)))
     for name, ours in (
-        ("macro", macro_averages.macro(confusion)),
-        ("weighted", macro_averages.weighted(confusion)),
+        ("macro", macro_averages.macro_average(confusion)),
+        ("weighted", macro_averages.weighted_average(confusion)),
     ):
         theirs = sk.precision_recall_fscore_support(true, predicted, average=name, zero_division=0)
         assert (ours.precision, ours.recall, ours.f1) == pytest.approx(theirs[:3], abs=1e-12)
@@ -52,11 +52,11 @@ def test_slopes_are_the_derivatives(figure: str, by_images: bool) -> None:
 
 def test_two_equal_classes_are_a_proportion() -> None:
     # Then macro recall is the accuracy, and the interval Agresti and Coull's, close to Wilson's.
-    found = macro_averages.macro(np.array([[90, 10], [10, 90]]))
-    assert found.recall_interval == pytest.approx(wilson(180, 200), abs=0.003)
+    found = macro_averages.macro_average(np.array([[90, 10], [10, 90]]))
+    assert found.recall_interval == pytest.approx(wilson_interval(180, 200), abs=0.003)
 
 
 def test_no_error_is_not_certainty() -> None:
-    found = macro_averages.macro(np.diag([50, 50, 50]))
+    found = macro_averages.macro_average(np.diag([50, 50, 50]))
     assert (found.recall, found.recall_interval[1]) == (1, 1)
     assert 0.95 < found.recall_interval[0] < 0.99

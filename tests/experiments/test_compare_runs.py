@@ -13,10 +13,10 @@ from PIL import Image
 
 import foveal
 from foveal.cli.main import main
-from foveal.comparison.models import Contender, compare
-from foveal.comparison.recipes import Recipe, compare_recipes
+from foveal.comparison.models import Contender, compare_models
+from foveal.comparison.recipes import RecipeRuns, compare_recipes
 from foveal.comparison.result import Comparison
-from foveal.comparison.verdict import p_value, roughly
+from foveal.comparison.verdict import format_p_value, format_rounded
 from foveal.errors import RunError
 from foveal.reporting.compare_page import render
 
@@ -33,7 +33,7 @@ def judged(counts: tuple[int, int, int, int], *more: np.ndarray) -> Comparison:
     second = np.where((kind == 0) | (kind == 2), labels, 1 - labels)
     all_of_them = [contender("one", first), contender("two", second)]
     all_of_them += [contender(f"more {index}", each) for index, each in enumerate(more)]
-    return compare(all_of_them, labels, ["cat", "dog"], split="test", recipes="none")
+    return compare_models(all_of_them, labels, ["cat", "dog"], split="test", recipes="none")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +75,7 @@ def test_a_class_that_changed_is_named() -> None:
     first, second = labels.copy(), labels.copy()
     second[:40] = 2
     first[300:302] = 0
-    found = compare(
+    found = compare_models(
         [contender("one", first), contender("two", second)],
         labels,
         ["cat", "dog", "ox"],
@@ -100,7 +100,7 @@ def test_errors_and_images_that_only_one_gets_right_are_told() -> None:
         for name, each, truth in (("one", first, sure), ("two\x1b[2J", second, np.full(300, 0.5)))
     ]
     paths = [f"test/{row}.png" for row in range(300)]
-    found = compare(contenders, labels, ["cat", "dog", "ox"], split="test", recipes="", paths=paths)
+    found = compare_models(contenders, labels, ["cat", "dog", "ox"], split="test", recipes="", paths=paths)
     (pair,) = found.pairs
     assert len(found.images) == pair.only_first + pair.only_second == 69
     assert found.images[0].path == "test/1.png"  # the further apart their probabilities are, the sooner
@@ -130,7 +130,7 @@ def test_of_several_pairs_each_image_is_listed_once() -> None:
     labels = np.arange(60) % 2
     predicted = [labels, np.where(np.arange(60) < 10, 1 - labels, labels), 1 - labels]
     contenders = [contender(f"{index}", each) for index, each in enumerate(predicted)]
-    found = compare(
+    found = compare_models(
         contenders, labels, ["a", "b"], split="test", recipes="", paths=[f"{row}" for row in range(60)]
     )
     assert [each.path for each in found.images] == [f"{row}" for row in range(60)]
@@ -145,13 +145,13 @@ def test_of_several_pairs_each_image_is_listed_once() -> None:
 
 
 def test_p_values_and_counts_claim_no_more_digits_than_they_have() -> None:
-    assert [p_value(p) for p in (0.0, 1e-9, 0.0001, 0.04321)] == [
+    assert [format_p_value(p) for p in (0.0, 1e-9, 0.0001, 0.04321)] == [
         "p < 0.0001",
         "p < 0.0001",
         "p = 0.0001",
         "p = 0.043",
     ]
-    assert [roughly(count) for count in (2, 99, 104, 262_151)] == ["2", "99", "100", "260,000"]
+    assert [format_rounded(count) for count in (2, 99, 104, 262_151)] == ["2", "99", "100", "260,000"]
 
 
 @pytest.fixture(scope="module")
@@ -272,14 +272,14 @@ def test_a_page_is_written_where_the_images_are_gone_and_names_are_hostile(tmp_p
         contender("two", np.where(np.arange(40) < 9, 1 - labels, labels)),
     ]
     paths = [f"test/<img src=x>{row}" for row in range(40)]
-    found = compare(contenders, labels, ["<b>cat", "dog"], split="test", recipes="", paths=paths)
+    found = compare_models(contenders, labels, ["<b>cat", "dog"], split="test", recipes="", paths=paths)
     page = render(found, {})
     assert "<script" not in page
     assert "<img" not in page
     assert "<b>" not in page
     assert "\u202e" not in page
     assert "The images themselves are not where they were" in page
-    groups = [Recipe(name=name, right=np.eye(3, 30, dtype=bool)) for name in ("one", "<i>")]
+    groups = [RecipeRuns(name=name, right=np.eye(3, 30, dtype=bool)) for name in ("one", "<i>")]
     page = render(compare_recipes(groups, split="test"), {})
     assert "their means are equal" in page
     assert "<i>" not in page

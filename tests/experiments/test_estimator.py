@@ -24,7 +24,9 @@ import foveal
 from foveal import FovealClassifier
 from foveal.data.decode import Decoding, decode
 from foveal.errors import DataError, ModelError, RecipeError
-from foveal.recipe.recipe import Adam, Image, ModelS, Recipe
+from foveal.recipe.networks import ModelS
+from foveal.recipe.optimizers import Adam
+from foveal.recipe.recipe import Image, Recipe
 
 TINY = Recipe(
     name="tiny",

@@ -14,8 +14,9 @@ import pytest
 import foveal
 from foveal.cli.main import main
 from foveal.errors import RecipeError, RunError
-from foveal.experiments import run_list as listing
-from foveal.files.run_folder import RunFolder, read_json
+from foveal.experiments import run_list
+from foveal.files.atomic import read_json
+from foveal.files.run_folder import RunFolder
 
 EPOCH = {
     "epoch": 1,
@@ -29,7 +30,9 @@ EPOCH = {
 """A line of a history."""
 
 
-def made(folder: Path, *, seed: int = 0, began: str = "2026-01-02T03:04:05+00:00", **more: object) -> Path:
+def make_run(
+    folder: Path, *, seed: int = 0, began: str = "2026-01-02T03:04:05+00:00", **more: object
+) -> Path:
     """Write the small files of a run, as training has them; `more` are those of what came after."""
     folder.mkdir(parents=True)
     (folder / "recipe.json").write_text(json.dumps({"name": f"recipe-{seed}"}))
@@ -95,7 +98,7 @@ def test_a_run_under_way_shows_its_best_epoch(finished: Path, tmp_path: Path) ->
 
 @pytest.mark.skipif(os.name != "posix", reason="elsewhere to ask for a process may end it")
 def test_a_run_whose_process_is_gone_says_so(tmp_path: Path) -> None:
-    run = made(tmp_path / "run")
+    run = make_run(tmp_path / "run")
     ended = subprocess.Popen([sys.executable, "-c", ""])
     ended.wait()
     for pid, host, gone in (
@@ -112,14 +115,14 @@ def test_a_run_whose_process_is_gone_says_so(tmp_path: Path) -> None:
 
 
 def test_orders(tmp_path: Path) -> None:
-    made(tmp_path / "a", began="2026-01-01T00:00:00+00:00", seconds=9.0, test=0.5)
-    made(tmp_path / "group" / "seed-0", began="2026-01-03T00:00:00+02:00", seconds=3.0, test=0.75)
-    made(tmp_path / "b", began="2026-01-02T23:00:00+00:00")
+    make_run(tmp_path / "a", began="2026-01-01T00:00:00+00:00", seconds=9.0, test=0.5)
+    make_run(tmp_path / "group" / "seed-0", began="2026-01-03T00:00:00+02:00", seconds=3.0, test=0.75)
+    make_run(tmp_path / "b", began="2026-01-02T23:00:00+00:00")
     (tmp_path / "group" / "group.json").write_text("{}")
     (tmp_path / "z").mkdir()
     (tmp_path / "z" / "events.jsonl").touch()
 
-    def names(sort: listing.Sort) -> list[str]:
+    def names(sort: run_list.SortOrder) -> list[str]:
         return [each.name for each in foveal.runs(tmp_path, sort=sort)]
 
     assert names("name") == ["a", "b", "group/seed-0", "z"]
@@ -151,9 +154,9 @@ def test_orders(tmp_path: Path) -> None:
     ],
 )
 def test_a_damaged_file_damages_no_other_run(tmp_path: Path, file: str, content: str, reason: str) -> None:
-    made(tmp_path / "bad")
+    make_run(tmp_path / "bad")
     (tmp_path / "bad" / file).write_text(content)
-    made(tmp_path / "good", test=0.5)
+    make_run(tmp_path / "good", test=0.5)
     bad, good = foveal.runs(tmp_path, sort="name")
     assert bad.state == "damaged"
     assert bad.reason is not None
@@ -163,23 +166,23 @@ def test_a_damaged_file_damages_no_other_run(tmp_path: Path, file: str, content:
 
 
 def test_strange_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made(tmp_path / "one")
-    made(tmp_path / ".one.being-made")
+    make_run(tmp_path / "one")
+    make_run(tmp_path / ".one.being-made")
     (tmp_path / "empty").mkdir()
     (tmp_path / "file").touch()
     (tmp_path / "circle").symlink_to(tmp_path)
     (tmp_path / "also").symlink_to(tmp_path / "one")
     (tmp_path / "nowhere").symlink_to(tmp_path / "missing")
     os.mkfifo(tmp_path / "pipe")
-    made(tmp_path / "piped")
+    make_run(tmp_path / "piped")
     (tmp_path / "piped" / "evaluation.json").unlink(missing_ok=True)
     (tmp_path / "piped" / "history.jsonl").unlink()
     os.mkfifo(tmp_path / "piped" / "history.jsonl")
-    made(tmp_path / "\x1b[2Jred\u202e")
-    made(tmp_path / os.fsdecode(b"caf\xe9"))
-    made(tmp_path / "1/2/3/4")
-    made(tmp_path / "a/b/c/d/e")
-    monkeypatch.setattr(listing, "LARGEST", 300)
+    make_run(tmp_path / "\x1b[2Jred\u202e")
+    make_run(tmp_path / os.fsdecode(b"caf\xe9"))
+    make_run(tmp_path / "1/2/3/4")
+    make_run(tmp_path / "a/b/c/d/e")
+    monkeypatch.setattr(run_list, "MAX_FILE_BYTES", 300)
     (tmp_path / "one" / "evaluation.json").write_text(" " * 400)
     found = foveal.runs(tmp_path, sort="name")
     names = ["\x1b[2Jred\u202e", "1/2/3/4", "also", "caf\udce9", "one", "piped"]
@@ -194,7 +197,7 @@ def test_strange_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_names_stay_inert_in_a_notebook(tmp_path: Path) -> None:
-    made(tmp_path / "<img src=x onerror=alert(1)>")
+    make_run(tmp_path / "<img src=x onerror=alert(1)>")
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "recipe.json").write_text('{"name": "\\"><script>"}')
     page = foveal.runs(tmp_path)._repr_html_()
@@ -203,7 +206,7 @@ def test_names_stay_inert_in_a_notebook(tmp_path: Path) -> None:
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    made(tmp_path / "runs" / "one", seed=7, seconds=61.25, test=0.99999)
+    make_run(tmp_path / "runs" / "one", seed=7, seconds=61.25, test=0.99999)
     (tmp_path / "runs" / "two").mkdir()
     (tmp_path / "runs" / "two" / "recipe.json").write_text("{}")
     assert main(["runs", str(tmp_path / "runs"), "--sort", "accuracy"]) == 0
@@ -238,4 +241,4 @@ def test_it_reads_no_large_file_and_imports_nothing_heavy(finished: Path) -> Non
     )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     opened = {Path(line).name for line in ran.stdout.splitlines() if line.startswith(str(finished))}
-    assert opened == {*listing.READ} | ({".writer.json"} & opened)
+    assert opened == {*run_list.RUN_FILES} | ({".writer.json"} & opened)

@@ -12,11 +12,12 @@ from torch import Tensor, nn
 from foveal.data.decode import Decoding
 from foveal.deployment.bundle import Bundle, load
 from foveal.engine.compiled import without_kernels
-from foveal.evaluation.predict import logits
+from foveal.evaluation.predict import compute_logits
 from foveal.models import registry
 from foveal.models.sprint import EPSILON, Network, whitening_filters
 from foveal.recipe.builtin import sprint
-from foveal.recipe.recipe import Recipe, Sprint
+from foveal.recipe.networks import Sprint
+from foveal.recipe.recipe import Recipe
 from foveal.training import optimizers
 from foveal.training.epoch import training_loss
 
@@ -289,4 +290,4 @@ def test_a_bundle_keeps_what_it_predicts(tmp_path: object) -> None:
     bundle.save(tmp_path / "model", about="")
     again = load(tmp_path / "model")
     assert again.recipe == recipe
-    assert (logits(again.network, pixels) == logits(network, pixels)).all()
+    assert (compute_logits(again.network, pixels) == compute_logits(network, pixels)).all()

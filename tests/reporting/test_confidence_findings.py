@@ -5,7 +5,7 @@ import pytest
 from scipy.special import softmax
 
 from foveal.evaluation import calibration, metrics
-from foveal.evaluation.metrics import Evaluation, percent
+from foveal.evaluation.metrics import Evaluation, format_percent
 from foveal.reporting.confidence_findings import findings_of_confidence, summary
 
 
@@ -18,8 +18,8 @@ def judged(n: int, sharpness: float, *, tuned: bool = True, seed: int = 0) -> Ev
     chosen = None
     if tuned:
         temperature = calibration.fit_temperature(logits[:n], labels[:n])
-        chosen = calibration.tune(logits[:n], labels[:n], temperature)
-    return metrics.evaluate(logits[n:], labels[n:], list("abcde"), split="test", tuned=chosen)
+        chosen = calibration.choose_thresholds(logits[:n], labels[:n], temperature)
+    return metrics.evaluate(logits[n:], labels[n:], list("abcde"), split="test", thresholds=chosen)
 
 
 @pytest.mark.parametrize(("sharpness", "which"), [(3.0, "too sure"), (0.4, "not sure enough")])
@@ -29,7 +29,7 @@ def test_what_the_temperature_mended(sharpness: float, which: str) -> None:
     assert said.kind == "calibration"
     assert said.numbers["beyond_chance"] is False
     assert "can be taken at their word" in said.sentence
-    assert f"{percent(e.confidence.as_trained.error, e.n)}, {which} on the whole" in said.sentence
+    assert f"{format_percent(e.confidence.as_trained.error, e.n)}, {which} on the whole" in said.sentence
     assert f"temperature of {e.confidence.temperature:.3f}" in said.sentence
 
 
@@ -47,12 +47,13 @@ def test_answers_and_sets_are_told_with_their_intervals() -> None:
     of = {each.wanted: each for each in e.confidence.answering}[0.95]
     assert answering.numbers["coverage"] == of.coverage
     assert (
-        f"answers {percent(of.coverage, e.n)} and is right in {percent(of.accuracy, of.n)}"
+        f"answers {format_percent(of.coverage, e.n)} and is right in {format_percent(of.accuracy, of.n)}"
         in answering.sentence
     )
     at = {each.level: each for each in e.confidence.sets}[0.95]
     assert f"name {at.size:.2f} classes on average" in sets.sentence
     assert (
-        f"{percent(at.coverage_interval[0], e.n)} to {percent(at.coverage_interval[1], e.n)}" in sets.sentence
+        f"{format_percent(at.coverage_interval[0], e.n)} to {format_percent(at.coverage_interval[1], e.n)}"
+        in sets.sentence
     )
     assert f"answers {100 * of.coverage:.0f} of 100 images" in summary(e).sentence

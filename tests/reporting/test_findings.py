@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.evaluation.intervals import wilson
+from foveal.evaluation.intervals import wilson_interval
 from foveal.evaluation.metrics import Evaluation, evaluate
 from foveal.reporting.findings import Finding, findings_of_evaluation
 
@@ -48,7 +48,7 @@ def test_a_cifar_matrix(cifar: Evaluation) -> None:
 def test_their_numbers(cifar: Evaluation) -> None:
     counts = np.array(cifar.confusion)
     (weakest,) = of_kind(cifar, "weakest_class")
-    assert weakest.numbers["recall_interval"] == list(wilson(640, 1000))
+    assert weakest.numbers["recall_interval"] == list(wilson_interval(640, 1000))
     assert weakest.numbers["overlapping"] == []
     first, second, third = of_kind(cifar, "confused_pair")
     assert first.numbers["share_of_errors"] == (140 + 128) / 1882

@@ -13,7 +13,7 @@ from PIL import Image
 from foveal.errors import OutsideError
 from foveal.evaluation.metrics import Evaluation
 from foveal.evaluation.roc import ClassCurves
-from foveal.files.run_folder import EpochRecord
+from foveal.files.run_records import EpochRecord
 from foveal.reporting import plots
 
 Judge = Callable[..., Evaluation]

@@ -11,9 +11,10 @@ import pytest
 from jinja2 import UndefinedError
 
 from foveal.errors import OutsideError
-from foveal.evaluation.metrics import DEFINITIONS, Evaluation, percent
+from foveal.evaluation.metrics import DEFINITIONS, Evaluation, format_percent
 from foveal.evaluation.roc import ClassCurves
-from foveal.files.run_folder import EpochRecord, RunFolder
+from foveal.files.run_folder import RunFolder
+from foveal.files.run_records import EpochRecord
 from foveal.models.registry import LayerRow
 from foveal.reporting import report_files as reports
 from foveal.reporting import report_page as pages
@@ -419,7 +420,7 @@ def test_write(run_folder: RunFolder, full: Report, cifar: Evaluation) -> None:
     path = reports.write(report, run_folder)
     assert path == run_folder.report
     page = Page(path.read_text("utf-8"))
-    assert percent(cifar.accuracy, cifar.n) in page.text
+    assert format_percent(cifar.accuracy, cifar.n) in page.text
     names = (*PICTURES, "confusion-matrix")
     expected = sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg", "json"))
     assert sorted(file.name for file in run_folder.plots.iterdir()) == expected

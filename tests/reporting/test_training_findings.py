@@ -3,7 +3,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from foveal.files.run_folder import EpochRecord
+from foveal.files.run_records import EpochRecord
 from foveal.reporting.training_findings import (
     Cut,
     best_epoch,

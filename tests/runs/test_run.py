@@ -10,7 +10,7 @@ import pytest
 import foveal
 from foveal.errors import RunError
 from foveal.evaluation import metrics
-from foveal.evaluation.predict import averaged_logits, logits, views_to_average
+from foveal.evaluation.predict import average_logits, compute_logits, make_tta_views
 
 
 @pytest.fixture
@@ -65,12 +65,12 @@ def test_mirror_images_are_views_where_training_mirrored(
     assert found is not None
     network, dataset = judged.model, judged.dataset
     pixels, rows = dataset.pack.pixels, dataset.rows("validation")
-    averaged = averaged_logits(
+    averaged = average_logits(
         network,
         pixels,
         rows,
-        views=views_to_average(mirrored=mirrors),
-        plain=logits(network, pixels, rows),
+        views=make_tta_views(mirrored=mirrors),
+        plain=compute_logits(network, pixels, rows),
     )
     expected = metrics.evaluate(averaged, dataset.labels[rows], dataset.classes, split="validation")
     assert found.n == n

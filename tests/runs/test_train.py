@@ -20,7 +20,7 @@ from foveal.data.dataset import Dataset
 from foveal.deployment.bundle import load
 from foveal.engine.compiled import kernels, without_kernels
 from foveal.errors import DataError, DivergenceError, Interrupted, ModelError, RecipeError, RunError
-from foveal.evaluation.predict import logits
+from foveal.evaluation.predict import compute_logits
 from foveal.models import registry
 from foveal.runs import loop
 from foveal.training import checkpoint
@@ -685,7 +685,7 @@ def test_validation_logits_are_those_of_the_kept_model(sprinted: Path) -> None:
     file = sprinted / "predictions" / "validation.safetensors"
     stored = load_file(file)["logits"]
     rows = run.dataset.splits.validation
-    again = logits(load(sprinted).network, run.dataset.pack.pixels, rows)
+    again = compute_logits(load(sprinted).network, run.dataset.pack.pixels, rows)
     assert np.array_equal(stored.numpy(), again)
     assert before is not None
     assert before.n == len(rows)

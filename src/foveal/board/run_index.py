@@ -1,4 +1,4 @@
-"""What the board knows: the runs and groups of one folder by their ids, each read again when it changed."""
+"""The runs and groups of one folder by their ids. A run is read again only when its files change."""
 
 import hashlib
 import json
@@ -7,97 +7,107 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import mean
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from foveal.errors import FovealError, RunError
-from foveal.experiments.run_list import HEADER, LARGEST, READ, RIGHT, ListedRun, find, look
+from foveal.experiments.run_list import (
+    COLUMNS,
+    MAX_FILE_BYTES,
+    NUMBER_COLUMNS,
+    RUN_FILES,
+    ListedRun,
+    find_runs,
+    read_run,
+)
 from foveal.files.run_folder import RunFolder
 from foveal.progress import printable
 
-GROUP: Final = "group.json"
-"""What makes a folder a group of runs; see `repeat`, whose module imports what trains."""
+if TYPE_CHECKING:
+    from foveal.comparison.recipes import RecipeComparison
+    from foveal.comparison.result import Comparison
+
+GROUP_FILE: Final = "group.json"
+"""The file that makes a folder a group. The module that writes it is not imported here: it imports torch."""
 _Signature = tuple[tuple[int, int] | None, ...]
+_Groups = dict[str, tuple[Path, list[ListedRun]]]
 
 
-def identify(name: str) -> str:
-    """Derive a short id from the path of a run below the folder."""
+def make_id(name: str) -> str:
+    """Return a short id for a run, made from its path below the folder."""
     return hashlib.sha256(name.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
 
 @dataclass(kw_only=True)
-class Known:
-    """The runs of a folder as they are now. Safe to use from several threads.
+class RunIndex:
+    """The runs of a folder as they are now. Several threads may use it.
 
-    Nobody who asks names a path: what is asked for is an id, and an id that no run has is unknown.
+    Requests name ids, never paths. An id that no run has is unknown.
     """
 
     folder: Path
-    _read: dict[str, tuple[_Signature, ListedRun]] = field(default_factory=dict)
+    """The folder whose runs are shown."""
+    _runs: dict[str, tuple[_Signature, ListedRun]] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)
-    _comparing: threading.Lock = field(default_factory=threading.Lock)
+    _compare_lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def runs(self) -> dict[str, ListedRun]:
-        """Look at the folder, and return its runs by their ids. Only what changed is read."""
+    def read_runs(self) -> dict[str, ListedRun]:
+        """Return the runs of the folder by their ids. Only runs that have changed are read."""
         with self._lock:
-            fresh: dict[str, tuple[_Signature, ListedRun]] = {}
-            for path, name, unreadable in find(self.folder):
-                key, signature = identify(name), _signature(path)
-                before = self._read.get(key)
+            current: dict[str, tuple[_Signature, ListedRun]] = {}
+            for location in find_runs(self.folder):
+                run_id, signature = make_id(location.name), _read_signature(location.path)
+                before = self._runs.get(run_id)
                 if before is not None and before[0] == signature and before[1].state != "training":
-                    fresh[key] = before
-                else:  # of a run in training the process may be gone without a trace
-                    fresh[key] = (signature, look((path, name, unreadable)))
-            self._read = fresh
-            return {key: listed for key, (_, listed) in fresh.items()}
+                    current[run_id] = before
+                else:  # a run in training is always read: its process may have ended and left no trace
+                    current[run_id] = (signature, read_run(location))
+            self._runs = current
+            return {run_id: run for run_id, (_, run) in current.items()}
 
-    def run(self, key: str) -> ListedRun | None:
-        """Return the run with that id, or None."""
+    def get_run(self, run_id: str) -> ListedRun | None:
+        """Return the run with an id, or None if the id is unknown."""
         with self._lock:
-            known = self._read.get(key)
-        return self.runs().get(key) if known is None else known[1]
+            entry = self._runs.get(run_id)
+        return self.read_runs().get(run_id) if entry is None else entry[1]
 
-    def groups(self, runs: Sequence[ListedRun]) -> dict[str, tuple[Path, list[ListedRun]]]:
-        """Return the groups that runs lie in, by their ids."""
-        found: dict[str, tuple[Path, list[ListedRun]]] = {}
-        for each in runs:
-            parent = each.path.parent
-            if each.name != "." and (parent / GROUP).is_file():
-                name = each.name.rpartition("/")[0] or "."
-                found.setdefault(identify(f"group {name}"), (parent, []))[1].append(each)
-        return found
+    # ---- what the page requests, as JSON; every text in it is printable
 
-    # ---- what the page asks for, as JSON; every text in it is printable
-
-    def listing(self) -> dict[str, Any]:
-        """Tell all runs and groups."""
-        runs = self.runs()
-        groups = self.groups(list(runs.values()))
+    def build_listing(self) -> dict[str, Any]:
+        """Return all runs and groups as JSON."""
+        runs = self.read_runs()
+        groups = _find_groups(list(runs.values()))
         return {
             "folder": printable(str(self.folder.resolve()), 300),
-            "header": list(HEADER),
-            "right": sorted(RIGHT),
-            "runs": [_row(key, each) for key, each in runs.items()],
-            "groups": [_group(key, path, inside) for key, (path, inside) in groups.items()],
+            "header": list(COLUMNS),
+            "right": sorted(NUMBER_COLUMNS),
+            "runs": [_run_to_json(run_id, run) for run_id, run in runs.items()],
+            "groups": [
+                _group_to_json(group_id, path, members) for group_id, (path, members) in groups.items()
+            ],
         }
 
-    def history(self, key: str) -> dict[str, Any] | None:
-        """Tell every epoch of a run, or why they cannot be told; None for an id that is unknown."""
-        run = self.run(key)
+    def read_history(self, run_id: str) -> dict[str, Any] | None:
+        """Return the epochs of a run as JSON, or why they cannot be read; None for an unknown id."""
+        run = self.get_run(run_id)
         if run is None:
             return None
         try:
             file = run.path / "history.jsonl"
-            if file.is_file() and file.stat().st_size > LARGEST:
-                raise RunError(f"{file} is larger than {LARGEST:,} bytes")
-            epochs = RunFolder(run.path).history()
+            if file.is_file() and file.stat().st_size > MAX_FILE_BYTES:
+                raise RunError(f"{file} is larger than {MAX_FILE_BYTES:,} bytes")
+            records = RunFolder(run.path).history()
         except (FovealError, OSError) as error:
             return {"epochs": [], "refused": printable(str(error), 500)}
         names = ("epoch", "learning_rate", "loss", "accuracy", "validation_loss", "validation_accuracy")
-        return {"epochs": [{name: getattr(each, name) for name in names} for each in epochs], "refused": None}
+        epochs = [{name: getattr(record, name) for name in names} for record in records]
+        return {"epochs": epochs, "refused": None}
 
-    def report(self, key: str) -> bytes | None:
-        """Read a run's report; None for an unknown id, without a report, or if it lies outside the run."""
-        run = self.run(key)
+    def read_report(self, run_id: str) -> bytes | None:
+        """Return the report of a run.
+
+        It is None if the id is unknown, there is no report, or the report lies outside the run folder.
+        """
+        run = self.get_run(run_id)
         if run is None or not _has_report(run.path):
             return None
         try:
@@ -105,21 +115,22 @@ class Known:
         except OSError:
             return None
 
-    def comparison(self, keys: Sequence[str], split: str) -> dict[str, Any] | None:
-        """Tell what `compare` says of runs or groups, or why it says nothing; None for unknown ids.
+    def compare(self, ids: Sequence[str], split: str) -> dict[str, Any] | None:
+        """Return the comparison of runs or groups as JSON, or why there is none; None for unknown ids.
 
-        One comparison is made at a time.
+        Only one comparison is computed at a time.
         """
-        runs = self.runs()
-        places = {key: each.path for key, each in runs.items()}
-        places |= {key: path for key, (path, _) in self.groups(list(runs.values())).items()}
-        if split not in ("test", "validation") or any(key not in places for key in keys):
+        runs = self.read_runs()
+        paths = {run_id: run.path for run_id, run in runs.items()}
+        paths |= {group_id: path for group_id, (path, _) in _find_groups(list(runs.values())).items()}
+        if split not in ("test", "validation") or any(run_id not in paths for run_id in ids):
             return None
-        with self._comparing:
+        with self._compare_lock:
             try:
                 from foveal.experiments.compare_runs import compare
 
-                return _comparison(compare(*(places[key] for key in keys), split=split))  # type: ignore[arg-type]
+                comparison = compare(*(paths[run_id] for run_id in ids), split=split)  # type: ignore[arg-type]
+                return _comparison_to_json(comparison)
             except ModuleNotFoundError as error:
                 from foveal.errors import missing_extra
 
@@ -128,35 +139,46 @@ class Known:
                 return {"refused": printable(str(error), 500)}
 
 
-def _signature(path: Path) -> _Signature:
-    """Tell whether any of the files changed that are read of a run."""
-    found: list[tuple[int, int] | None] = []
-    for name in READ:
+def _find_groups(runs: Sequence[ListedRun]) -> _Groups:
+    """Return the groups that runs lie in, by their ids: each group's folder and runs."""
+    groups: _Groups = {}
+    for run in runs:
+        parent = run.path.parent
+        if run.name != "." and (parent / GROUP_FILE).is_file():
+            name = run.name.rpartition("/")[0] or "."
+            groups.setdefault(make_id(f"group {name}"), (parent, []))[1].append(run)
+    return groups
+
+
+def _read_signature(path: Path) -> _Signature:
+    """Return the time and size of every file that is read of a run. They change when a file changes."""
+    signature: list[tuple[int, int] | None] = []
+    for name in RUN_FILES:
         try:
-            now = (path / name).stat()
-            found.append((now.st_mtime_ns, now.st_size))
+            status = (path / name).stat()
+            signature.append((status.st_mtime_ns, status.st_size))
         except OSError:
-            found.append(None)
-    return tuple(found)
+            signature.append(None)
+    return tuple(signature)
 
 
 def _has_report(path: Path) -> bool:
-    """Whether there is a report, in the run itself: a link might lead to anything."""
+    """Whether there is a report inside the run folder. A link might lead to any other file."""
     file = path / "report.html"
     try:
-        inside = file.resolve().is_relative_to(path.resolve())
-        return inside and file.is_file() and file.stat().st_size <= LARGEST
+        is_inside = file.resolve().is_relative_to(path.resolve())
+        return is_inside and file.is_file() and file.stat().st_size <= MAX_FILE_BYTES
     except (OSError, RuntimeError):  # RuntimeError: links in a circle
         return False
 
 
-def _row(key: str, run: ListedRun) -> dict[str, Any]:
-    name, *cells = run.cells()
+def _run_to_json(run_id: str, run: ListedRun) -> dict[str, Any]:
+    cells = run.format_cells()
     return {
-        "id": key,
-        "cells": [name, *cells],
-        "keys": [  # what each column sorts by; None comes last
-            name.lower(),
+        "id": run_id,
+        "cells": cells,
+        "keys": [  # the values by which the columns are sorted; None comes last
+            cells[0].lower(),
             run.state,
             run.test_accuracy,
             run.validation_accuracy,
@@ -172,42 +194,45 @@ def _row(key: str, run: ListedRun) -> dict[str, Any]:
     }
 
 
-def _group(key: str, path: Path, inside: Sequence[ListedRun]) -> dict[str, Any]:
-    accuracies = [each.test_accuracy for each in inside if each.test_accuracy is not None]
-    recipes = {each.recipe for each in inside if each.recipe is not None}
-    average = f"{100 * mean(accuracies):.2f} %" if accuracies else "–"
+def _group_to_json(group_id: str, path: Path, runs: Sequence[ListedRun]) -> dict[str, Any]:
+    accuracies = [run.test_accuracy for run in runs if run.test_accuracy is not None]
+    recipes = {run.recipe for run in runs if run.recipe is not None}
+    mean_accuracy = f"{100 * mean(accuracies):.2f} %" if accuracies else "–"
     return {
-        "id": key,
+        "id": group_id,
         "cells": [
             printable(path.resolve().name, 100),
             printable(", ".join(sorted(recipes)), 60) or "–",
-            str(len(inside)),
-            average,
+            str(len(runs)),
+            mean_accuracy,
         ],
     }
 
 
-def _comparison(found: Any) -> dict[str, Any]:  # noqa: ANN401 - a Comparison, whose module imports SciPy
+def _comparison_to_json(comparison: "Comparison | RecipeComparison") -> dict[str, Any]:
     from foveal.comparison.result import Comparison, class_rows
-    from foveal.comparison.verdict import LEVEL
+    from foveal.comparison.verdict import SIGNIFICANCE_LEVEL
 
-    header, rows = found.rows()
-    classes = None
-    if isinstance(found, Comparison) and len(found.pairs) == 1:
-        changed = [each for each in found.pairs[0].classes if each.p < LEVEL]
-        names, cells = class_rows(sorted(changed, key=lambda each: each.difference))
-        classes = {"n": len(found.pairs[0].classes), "header": names, "rows": cells}
+    header, rows = comparison.rows()
+    classes = note = None
+    if isinstance(comparison, Comparison):
+        note = comparison.recipes
+        if len(comparison.pairs) == 1:
+            (pair,) = comparison.pairs
+            changed = [row for row in pair.classes if row.p < SIGNIFICANCE_LEVEL]
+            names, cells = class_rows(sorted(changed, key=lambda row: row.difference))
+            classes = {"n": len(pair.classes), "header": names, "rows": cells}
     return {
         "refused": None,
-        "images": f"{found.n:,} {found.split} images",
+        "images": f"{comparison.n:,} {comparison.split} images",
         "header": header,
         "rows": rows,
-        "sentences": [pair.sentence() for pair in found.pairs],
+        "sentences": [pair.sentence() for pair in comparison.pairs],
         "classes": classes,
-        "note": found.recipes if isinstance(found, Comparison) else None,
+        "note": note,
     }
 
 
-def as_json(value: object) -> bytes:
-    """Write JSON in ASCII: it holds whatever names a file system does."""
+def encode_json(value: object) -> bytes:
+    """Return a value as JSON in ASCII, which holds every name that a file system can have."""
     return json.dumps(value, allow_nan=False, separators=(",", ":")).encode("ascii")

@@ -1,7 +1,7 @@
-"""The board: a local page with the runs of a folder, their curves while they train, and comparisons.
+"""The board: a local web page with the runs of a folder, their learning curves and comparisons.
 
-It reads and never writes. No path in an address reaches the file system: runs are asked for by ids, and
-`known.Known` has those that there are.
+The server reads and never writes. No path in an address reaches the file system: addresses contain ids, and
+`RunIndex` knows which runs have them.
 """
 
 import base64
@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Final
 
 from foveal import progress
-from foveal.board.run_index import Known, as_json
+from foveal.board.run_index import RunIndex, encode_json
 from foveal.errors import MissingExtraError, RunError, UserError
 
 try:
@@ -31,15 +31,15 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError(error.name or "starlette", "serve") from None
 
-PORT: Final = 8765
-LOCAL: Final = ("127.0.0.1", "localhost", "[::1]")
-"""What a browser on this machine may call it. Every other name is refused, and with it a page elsewhere whose
-name was made to lead here."""
-_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
-_CLOSED: Final = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+DEFAULT_PORT: Final = 8765
+"""The port where none is given."""
+LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
+"""The host names that a browser on this machine may use. Refusing all others stops DNS rebinding."""
+_MEDIA_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
+_CLOSED_POLICY: Final = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _PAGE_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; "
-    f"require-trusted-types-for 'script'; {_CLOSED}"
+    f"require-trusted-types-for 'script'; {_CLOSED_POLICY}"
 )
 
 _Scope = MutableMapping[str, Any]
@@ -48,29 +48,32 @@ _Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 _App = Callable[[_Scope, _Receive, _Send], Awaitable[None]]
 
 
-def board(folder: str | os.PathLike[str] = "runs", *, host: str = "127.0.0.1", port: int = PORT) -> None:
-    """Serve a page with the runs of a folder until Ctrl-C or SIGTERM; the address is said when it is up.
+def board(
+    folder: str | os.PathLike[str] = "runs", *, host: str = "127.0.0.1", port: int = DEFAULT_PORT
+) -> None:
+    """Serve a page with the runs of a folder until Ctrl-C or SIGTERM. Print its address when it is ready.
 
     Args:
-        folder: where the runs lie.
-        host: where to listen. Another than the loopback lets whoever reaches this machine read the runs.
-        port: 0 takes any that is free.
+        folder: The folder with the runs.
+        host: The host name or address to listen on. On any other than the loopback, everybody who can reach
+            this machine can read the runs.
+        port: The port to listen on; 0 takes any free port.
 
     Raises:
-        RunError: there is no such folder.
-        UserError: the port is taken, or the host is not this machine's.
-        MissingExtraError: the extra `serve` is not installed.
-        KeyboardInterrupt: it was ended.
+        RunError: There is no such folder.
+        UserError: The port is taken, or the host is not this machine's.
+        MissingExtraError: The extra `serve` is not installed.
+        KeyboardInterrupt: Ctrl-C or SIGTERM ended the server.
     """
     root = Path(folder)
     if not root.is_dir():
         raise RunError(f"{root} is no folder; foveal train DIR makes runs in the folder runs")
-    with _listen(host, port) as listening:
-        address = _address(host, listening.getsockname()[1])
+    with _listen(host, port) as listener:
+        url = _format_url(host, listener.getsockname()[1])
         if not _is_loopback(host):
             progress.warn(f"whoever reaches this machine as {host} can read the runs in {root}")
         config = uvicorn.Config(
-            application(root, hosts=_names(host)),
+            create_application(root, hosts=_list_host_names(host)),
             log_config=None,
             log_level="error",
             access_log=False,
@@ -78,58 +81,60 @@ def board(folder: str | os.PathLike[str] = "runs", *, host: str = "127.0.0.1", p
             server_header=False,
             timeout_graceful_shutdown=1,
         )
-        _Server(config, f"board: {address}  (Ctrl-C ends it)").run(sockets=[listening])
+        _Server(config, f"board: {url}  (Ctrl-C ends it)").run(sockets=[listener])
 
 
-def application(folder: Path, *, hosts: list[str]) -> Starlette:
-    """Make the web application: every answer is a GET's, and none of them writes anything.
+def create_application(folder: Path, *, hosts: list[str]) -> Starlette:
+    """Create the web application. It answers GET requests only, and no request writes anything.
 
-    `hosts` are the names that a browser may call it by.
+    Args:
+        folder: The folder with the runs.
+        hosts: The host names that a browser may use.
     """
-    known = Known(folder=folder)
-    here = files(__package__) / "page"
-    parts = {f"board.{kind}": (here / f"board.{kind}").read_bytes() for kind in _TYPES}
-    report_policy = _report_policy()
+    index = RunIndex(folder=folder)
+    page_folder = files(__package__) / "page"
+    page_files = {f"board.{kind}": (page_folder / f"board.{kind}").read_bytes() for kind in _MEDIA_TYPES}
+    report_policy = _make_report_policy()
 
-    def page(_request: Request) -> Response:
-        return _answer(parts["board.html"], "html", _PAGE_POLICY)
+    def get_page(_request: Request) -> Response:
+        return _respond(page_files["board.html"], "html", _PAGE_POLICY)
 
-    def part(request: Request) -> Response:
+    def get_page_file(request: Request) -> Response:
         name = request.url.path.removeprefix("/")
-        return _answer(parts[name], name.rpartition(".")[2])
+        return _respond(page_files[name], name.rpartition(".")[2])
 
-    def runs(_request: Request) -> Response:
-        return _json(known.listing())
+    def get_runs(_request: Request) -> Response:
+        return _respond_json(index.build_listing())
 
-    def history(request: Request) -> Response:
-        return _json(known.history(request.path_params["key"]))
+    def get_history(request: Request) -> Response:
+        return _respond_json(index.read_history(request.path_params["run_id"]))
 
-    def report(request: Request) -> Response:
-        content = known.report(request.path_params["key"])
-        return _unknown() if content is None else _answer(content, "html", report_policy)
+    def get_report(request: Request) -> Response:
+        content = index.read_report(request.path_params["run_id"])
+        return _respond_not_found() if content is None else _respond(content, "html", report_policy)
 
-    def compare(request: Request) -> Response:
+    def get_comparison(request: Request) -> Response:
         query = request.query_params
-        return _json(known.comparison(query.getlist("run"), query.get("split", "test")))
+        return _respond_json(index.compare(query.getlist("run"), query.get("split", "test")))
 
     return Starlette(
         routes=[
-            Route("/", page),
-            *(Route(f"/board.{kind}", part) for kind in ("css", "js")),
-            Route("/api/runs", runs),
-            Route("/api/runs/{key}/history", history),
-            Route("/api/compare", compare),
-            Route("/runs/{key}/report", report),
+            Route("/", get_page),
+            *(Route(f"/board.{kind}", get_page_file) for kind in ("css", "js")),
+            Route("/api/runs", get_runs),
+            Route("/api/runs/{run_id}/history", get_history),
+            Route("/api/compare", get_comparison),
+            Route("/runs/{run_id}/report", get_report),
         ],
         middleware=[
-            Middleware(_Guard),
+            Middleware(_SecurityMiddleware),
             Middleware(TrustedHostMiddleware, allowed_hosts=hosts, www_redirect=False),
         ],
     )
 
 
-class _Guard:
-    """Give every answer the headers that close it, and refuse what pages elsewhere ask for."""
+class _SecurityMiddleware:
+    """Adds security headers to every response, and refuses requests that other web sites start."""
 
     _HEADERS: Final = (
         (b"x-content-type-options", b"nosniff"),
@@ -142,7 +147,7 @@ class _Guard:
         self._app = app
 
     async def __call__(self, scope: _Scope, receive: _Receive, send: _Send) -> None:
-        async def closed(message: MutableMapping[str, Any]) -> None:
+        async def send_with_headers(message: MutableMapping[str, Any]) -> None:
             if message["type"] == "http.response.start":
                 headers = [*message.get("headers", []), *self._HEADERS]
                 if b"content-security-policy" not in {name for name, _ in headers}:
@@ -151,16 +156,15 @@ class _Guard:
             await send(message)
 
         site = dict(scope.get("headers", [])).get(b"sec-fetch-site", b"none")
-        if (
-            site not in (b"none", b"same-origin") and scope.get("path", "/") != "/"
-        ):  # the page may be linked to
-            await Response("refused", status_code=403)(scope, receive, closed)
+        is_page = scope.get("path", "/") == "/"  # other sites may link to the page itself
+        if site not in (b"none", b"same-origin") and not is_page:
+            await Response("refused", status_code=403)(scope, receive, send_with_headers)
             return
-        await self._app(scope, receive, closed)
+        await self._app(scope, receive, send_with_headers)
 
 
 class _Server(uvicorn.Server):
-    """Says where it is once it is up, and ends at the first signal."""
+    """A server that prints its address when it is ready, and ends at the first signal."""
 
     def __init__(self, config: uvicorn.Config, greeting: str) -> None:
         super().__init__(config)
@@ -173,32 +177,36 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         super().handle_exit(sig, frame)
         self.force_exit = True
-        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)  # an answer broken off is no defect
+        # A response that is cut off here is no error, so uvicorn does not log it.
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
 
 
-def _answer(content: bytes, kind: str, policy: str | None = None) -> Response:
+def _respond(content: bytes, kind: str, policy: str | None = None) -> Response:
     headers = {} if policy is None else {"Content-Security-Policy": policy}
-    return Response(content, media_type=_TYPES[kind], headers=headers)
+    return Response(content, media_type=_MEDIA_TYPES[kind], headers=headers)
 
 
-def _json(value: object) -> Response:
-    return _unknown() if value is None else Response(as_json(value), media_type="application/json")
+def _respond_json(value: object) -> Response:
+    if value is None:
+        return _respond_not_found()
+    return Response(encode_json(value), media_type="application/json")
 
 
-def _unknown() -> Response:
+def _respond_not_found() -> Response:
     return Response("not found", status_code=404, media_type="text/plain")
 
 
-def _report_policy() -> str:
-    """Let a report show itself and run the script that sorts its tables, and nothing else.
+def _make_report_policy() -> str:
+    """Return the content security policy for reports.
 
-    It may come from a stranger: it has no origin here, and reaches neither the board nor anything outside.
+    A report may run the one script that sorts its tables, and nothing else. It may come from a stranger, so
+    it has no origin here: it can reach neither the board nor the network.
     """
     script = (files("foveal.reporting") / "templates" / "report.js").read_bytes()
     digest = base64.b64encode(hashlib.sha256(script).digest()).decode()
     return (
         f"sandbox allow-scripts; default-src 'none'; style-src 'unsafe-inline'; img-src data:; "
-        f"script-src 'sha256-{digest}'; {_CLOSED}"
+        f"script-src 'sha256-{digest}'; {_CLOSED_POLICY}"
     )
 
 
@@ -206,24 +214,23 @@ def _listen(host: str, port: int) -> socket.socket:
     if not 0 <= port <= 65535:
         raise UserError(f"there is no port {port}; choose one up to 65535 with --port, 0 for any")
     try:
-        family, *_, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[
-            0
-        ]
-        listening = socket.socket(family, socket.SOCK_STREAM)
+        addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, address = addresses[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
         try:
-            if os.name == "posix":  # elsewhere it would share a port that is taken
-                listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listening.bind(place)
-            listening.listen()
+            if os.name == "posix":  # on Windows it would share a port that is taken
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(address)
+            listener.listen()
         except BaseException:
-            listening.close()
+            listener.close()
             raise
     except (OSError, OverflowError, UnicodeError) as error:
-        why = getattr(error, "strerror", None) or error
+        reason = getattr(error, "strerror", None) or error
         raise UserError(
-            f"cannot listen on {host}, port {port}: {why}; choose another with --port, 0 for any"
+            f"cannot listen on {host}, port {port}: {reason}; choose another with --port, 0 for any"
         ) from error
-    return listening
+    return listener
 
 
 def _is_loopback(host: str) -> bool:
@@ -233,20 +240,21 @@ def _is_loopback(host: str) -> bool:
         return False
 
 
-def _names(host: str) -> list[str]:
-    """Say what a browser may call this machine: beyond the loopback also its own name and addresses."""
-    names = {*LOCAL, f"[{host}]" if ":" in host else host.lower()}
+def _list_host_names(host: str) -> list[str]:
+    """List the names that a browser may use for this machine: beyond the loopback also its own."""
+    names = {*LOOPBACK_NAMES, f"[{host}]" if ":" in host else host.lower()}
     if not _is_loopback(host):
-        own = socket.gethostname()
-        names.add(own.lower())
+        own_name = socket.gethostname()
+        names.add(own_name.lower())
         try:
-            found = {str(place[0]) for *_, place in socket.getaddrinfo(own, None)}
+            addresses = {str(address[0]) for *_, address in socket.getaddrinfo(own_name, None)}
         except OSError:
-            found = set()
-        names |= {f"[{each}]" if ":" in each else each for each in found}
+            addresses = set()
+        names |= {f"[{address}]" if ":" in address else address for address in addresses}
     return sorted(names)
 
 
-def _address(host: str, port: int) -> str:
-    shown = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - as it is reached from here
-    return f"http://{f'[{shown}]' if ':' in shown else shown}:{port}/"
+def _format_url(host: str, port: int) -> str:
+    wildcards = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - how this machine reaches itself
+    name = wildcards.get(host, host)
+    return f"http://{f'[{name}]' if ':' in name else name}:{port}/"

@@ -16,13 +16,13 @@ from foveal.comparison.paired import holm, mcnemar
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
 
-DRAWS = 1999
+N_PERMUTATIONS = 1999
 """Random swaps: the smallest p-value is 1 in 2,000, and one of 5 % is known to within a point."""
 _CELLS_AT_A_TIME = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
-class SameMistakes:
+class ErrorComparison:
     """How alike the errors of two classifiers are distributed over pairs of classes."""
 
     first: int
@@ -38,7 +38,7 @@ class SameMistakes:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Confusion:
+class ConfusionChange:
     """How often two classifiers take one class for another."""
 
     true: str
@@ -51,9 +51,9 @@ class Confusion:
     """McNemar's, corrected by Holm for all pairs of classes that were ever confused."""
 
 
-def same_mistakes(
-    labels: Ints, first: Ints, second: Ints, classes: int, *, draws: int = DRAWS
-) -> SameMistakes | None:
+def compare_errors(
+    labels: Ints, first: Ints, second: Ints, classes: int, *, draws: int = N_PERMUTATIONS
+) -> ErrorComparison | None:
     """Test whether the errors of two classifiers have the same distribution over pairs of classes.
 
     `labels`, `first` and `second` are class indices (N,), the last two as predicted. None where one of them
@@ -81,7 +81,7 @@ def same_mistakes(
         fewer = np.sqrt(ours.sum(axis=1) * theirs.sum(axis=1) / (one.sum() * other.sum()))
         distances.append(_distance(ours, theirs) * fewer)
     reached = int((np.concatenate(swapped) >= found * (1 - 1e-12)).sum())
-    return SameMistakes(
+    return ErrorComparison(
         first=int(one.sum()),
         second=int(other.sum()),
         distance=float(_distance(one[None], other[None])[0]),
@@ -90,7 +90,7 @@ def same_mistakes(
     )
 
 
-def confusions(labels: Ints, first: Ints, second: Ints, classes: Sequence[str]) -> list[Confusion]:
+def compare_confusions(labels: Ints, first: Ints, second: Ints, classes: Sequence[str]) -> list[ConfusionChange]:
     """Count every confusion that either classifier makes, (N,) labels and predictions; most changed first.
 
     Each is tested by McNemar on the images with which one classifier alone makes it. Where there is none it
@@ -106,7 +106,7 @@ def confusions(labels: Ints, first: Ints, second: Ints, classes: Sequence[str]) 
     p_values = np.ones(len(kinds))
     p_values[tested] = holm([mcnemar(int(alone[kind]), int(alone_too[kind])) for kind in tested])
     found = [
-        Confusion(
+        ConfusionChange(
             true=classes[kinds[kind] // k],
             predicted=classes[kinds[kind] % k],
             first=int(one[kind]),

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.comparison.confusion_tests import confusions, same_mistakes
-from foveal.comparison.paired import difference, holm, images_needed, mcnemar
-from foveal.comparison.result import Apart, ClassChange, Comparison, Pair
-from foveal.comparison.verdict import judge
-from foveal.evaluation.intervals import wilson
+from foveal.comparison.confusion_tests import compare_confusions, compare_errors
+from foveal.comparison.paired import accuracy_difference, estimate_images_needed, holm, mcnemar
+from foveal.comparison.result import ClassChange, Comparison, Disagreement, Pair
+from foveal.comparison.verdict import decide
+from foveal.evaluation.intervals import wilson_interval
 
 MOST_CONFUSIONS = 200
 """Of a pair that are kept; with many classes there are as many as errors."""
@@ -34,7 +34,7 @@ class Contender:
     """(N,), the probability that it gives to each image's true class, where that is known."""
 
 
-def compare(
+def compare_models(
     contenders: Sequence[Contender],
     labels: NDArray[np.int64],
     classes: Sequence[str],
@@ -59,7 +59,7 @@ def compare(
         Pair(
             **pair,
             p_corrected=p,
-            verdict=judge(pair["difference"], p),
+            verdict=decide(pair["difference"], p),
             mistakes_p_corrected=None if pair["mistakes"] is None else next(of_mistakes),
         )
         for pair, p in zip(found, corrected, strict=True)
@@ -70,7 +70,7 @@ def compare(
             "name": each.name,
             **each.about,
             "accuracy": int(correct.sum()) / n,
-            "accuracy_interval": list(wilson(int(correct.sum()), n)),
+            "accuracy_interval": list(wilson_interval(int(correct.sum()), n)),
             "seconds": each.seconds,
             "parameters": each.parameters,
         }
@@ -92,7 +92,7 @@ def _apart(
     labels: NDArray[np.int64],
     classes: Sequence[str],
     paths: Sequence[str],
-) -> tuple[Apart, ...]:
+) -> tuple[Disagreement, ...]:
     """List the images that some get right and others do not, those first where they are furthest apart."""
     if not paths:
         return ()
@@ -103,7 +103,7 @@ def _apart(
     if sure is not None:
         rows = rows[np.argsort(-np.ptp(sure[:, rows], axis=0), kind="stable")]
     return tuple(
-        Apart(
+        Disagreement(
             path=paths[row],
             label=classes[labels[row]],
             predicted=tuple(classes[each.predicted[row]] for each in contenders),
@@ -118,7 +118,7 @@ def _pair(
 ) -> dict[str, Any]:
     one, other = (each.predicted == labels for each in (first, second))
     only_first, only_second = int((one & ~other).sum()), int((other & ~one).sum())
-    gap, *interval = difference(only_first, only_second, len(labels))
+    gap, *interval = accuracy_difference(only_first, only_second, len(labels))
     changes: list[dict[str, Any]] = []
     for label, name in enumerate(classes):
         mine = labels == label
@@ -126,7 +126,7 @@ def _pair(
         if n == 0:
             continue
         alone, alone_too = int((one & ~other & mine).sum()), int((other & ~one & mine).sum())
-        by, *within = difference(alone, alone_too, n)
+        by, *within = accuracy_difference(alone, alone_too, n)
         changes.append(
             {
                 "name": name,
@@ -148,8 +148,8 @@ def _pair(
         "difference": gap,
         "interval": tuple(interval),
         "p": mcnemar(only_first, only_second),
-        "needed": images_needed(only_first, only_second, len(labels)),
+        "needed": estimate_images_needed(only_first, only_second, len(labels)),
         "classes": tuple(ClassChange(**each, p=p) for each, p in zip(changes, p_values, strict=True)),
-        "confusions": tuple(confusions(labels, first.predicted, second.predicted, classes)[:MOST_CONFUSIONS]),
-        "mistakes": same_mistakes(labels, first.predicted, second.predicted, len(classes)),
+        "confusions": tuple(compare_confusions(labels, first.predicted, second.predicted, classes)[:MOST_CONFUSIONS]),
+        "mistakes": compare_errors(labels, first.predicted, second.predicted, len(classes)),
     }

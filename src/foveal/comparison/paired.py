@@ -40,7 +40,7 @@ _EXACT = 1000
 """Tosses up to which the binomial is summed as it is; beyond, its normal limit has the same four digits."""
 
 
-def difference(first: int, second: int, n: int, *, confidence: float = 0.95) -> tuple[float, float, float]:
+def accuracy_difference(first: int, second: int, n: int, *, confidence: float = 0.95) -> tuple[float, float, float]:
     """Return how much more accurate the second classifier is, and an interval for that: fractions.
 
     Bonett and Price's: Wald's interval for paired proportions after adding one image to either side, which
@@ -59,7 +59,7 @@ def difference(first: int, second: int, n: int, *, confidence: float = 0.95) -> 
     return (second - first) / n, max(-1.0, q - p - half), min(1.0, q - p + half)
 
 
-def images_needed(
+def estimate_images_needed(
     first: int, second: int, n: int, *, confidence: float = 0.95, power: float = 0.8
 ) -> int | None:
     """Estimate the test images with which a difference of this size would be told apart.

@@ -5,20 +5,27 @@ from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import Any
 
+from foveal.comparison.crossed_effects import Bools, recipe_difference
 from foveal.comparison.paired import holm
-from foveal.comparison.recipe_test import Right, difference_of_recipes
-from foveal.comparison.seed_variance import spread
-from foveal.comparison.verdict import SCHEMA, Verdict, judge, p_value, points, roughly
+from foveal.comparison.seed_variance import summarize_spread
+from foveal.comparison.verdict import (
+    COMPARISON_SCHEMA,
+    Verdict,
+    decide,
+    format_p_value,
+    format_points,
+    format_rounded,
+)
 from foveal.progress import printable
 from foveal.tables import text_table
 
 
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class RecipeRuns:
     """A recipe, by several runs of it."""
 
     name: str
-    right: Right
+    right: Bools
     """(runs, images), who got which image right."""
     seconds: float | None = None
     """A run's training takes, in the mean."""
@@ -48,8 +55,8 @@ class RecipePair:
         low, high = self.interval
         first, second = printable(self.first, 80), printable(self.second, 80)
         gap = (
-            f"difference of the means {points(self.difference)} points, 95 % interval {points(low)} to "
-            f"{points(high)}; {p_value(self.p_corrected)}"
+            f"difference of the means {format_points(self.difference)} points, 95 % interval {format_points(low)} to "
+            f"{format_points(high)}; {format_p_value(self.p_corrected)}"
         )
         if self.verdict != "cannot be told apart":
             return f"The recipe of {second} is {self.verdict} than that of {first} ({gap})."
@@ -58,7 +65,7 @@ class RecipePair:
         needed = (
             "no number of runs would do on these images alone"
             if self.runs_needed is None
-            else f"about {roughly(self.runs_needed)} runs of each would be needed, if it is what it seems"
+            else f"about {format_rounded(self.runs_needed)} runs of each would be needed, if it is what it seems"
         )
         return f"The recipes of {second} and {first} cannot be told apart ({gap}); {needed}."
 
@@ -78,7 +85,7 @@ class RecipeComparison:
         values = asdict(self)
         for pair in values["pairs"]:
             pair["interval"] = list(pair["interval"])
-        return {"schema": SCHEMA, "kind": "recipes", **values, "pairs": list(values["pairs"])}
+        return {"schema": COMPARISON_SCHEMA, "kind": "recipes", **values, "pairs": list(values["pairs"])}
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Lay out the groups: header and rows of cells."""
@@ -111,10 +118,10 @@ METHODS = (
 )
 
 
-def compare_recipes(groups: Sequence[Recipe], *, split: str) -> RecipeComparison:
+def compare_recipes(groups: Sequence[RecipeRuns], *, split: str) -> RecipeComparison:
     """Compare recipes by who got which image right, the same images in the same order for all."""
     found = [
-        (one.name, other.name, difference_of_recipes(one.right, other.right))
+        (one.name, other.name, recipe_difference(one.right, other.right))
         for one, other in combinations(groups, 2)
     ]
     corrected = holm([each.p for _, _, each in found])
@@ -128,13 +135,13 @@ def compare_recipes(groups: Sequence[Recipe], *, split: str) -> RecipeComparison
                 interval=each.interval,
                 p=each.p,
                 p_corrected=p,
-                verdict=judge(each.difference, p),
+                verdict=decide(each.difference, p),
                 runs_needed=each.runs_needed,
             )
         )
     described = []
     for group in groups:
-        over = spread(group.right.mean(axis=1).tolist())
+        over = summarize_spread(group.right.mean(axis=1).tolist())
         described.append(
             {
                 "name": group.name,

@@ -4,9 +4,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from foveal.comparison.confusion_tests import Confusion, SameMistakes
-from foveal.comparison.verdict import LEVEL, SCHEMA, Verdict, p_value, points, roughly
-from foveal.evaluation.metrics import percent
+from foveal.comparison.confusion_tests import ConfusionChange, ErrorComparison
+from foveal.comparison.verdict import (
+    COMPARISON_SCHEMA,
+    SIGNIFICANCE_LEVEL,
+    Verdict,
+    format_p_value,
+    format_points,
+    format_rounded,
+)
+from foveal.evaluation.metrics import format_percent
 from foveal.progress import printable
 from foveal.tables import text_table
 
@@ -27,7 +34,7 @@ class ClassChange:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Apart:
+class Disagreement:
     """An image that some of the classifiers get right and others do not."""
 
     path: str
@@ -62,9 +69,9 @@ class Pair:
     needed: int | None
     """Images with which a difference of this size would be found in four tests of five; None: none."""
     classes: tuple[ClassChange, ...]
-    confusions: tuple[Confusion, ...]
+    confusions: tuple[ConfusionChange, ...]
     """How often each takes one class for another, most surely changed first; perhaps not all."""
-    mistakes: SameMistakes | None
+    mistakes: ErrorComparison | None
     """Whether their errors fall on the same pairs of classes; None where one makes none."""
     mistakes_p_corrected: float | None
     """That test's p-value, by Holm for all pairs of the comparison."""
@@ -80,15 +87,15 @@ class Pair:
         first, second = printable(self.first, 80), printable(self.second, 80)
         right = f"right alone on {self.only_second:,} images, {first} on {self.only_first:,}"
         gap = (
-            f"difference {points(self.difference)} points, 95 % interval {points(low)} to {points(high)}; "
-            f"{p_value(self.p_corrected)}"
+            f"difference {format_points(self.difference)} points, 95 % interval {format_points(low)} to {format_points(high)}; "
+            f"{format_p_value(self.p_corrected)}"
         )
         if self.verdict != "cannot be told apart":
             return f"{second} is {self.verdict} than {first}: {right} ({gap})."
         if self.needed is None:
             more = "they are right equally often"
         elif self.needed > self.n:
-            more = f"about {roughly(self.needed)} images would be needed, if the difference is what it seems"
+            more = f"about {format_rounded(self.needed)} images would be needed, if the difference is what it seems"
         else:  # among many pairs
             more = "of so many pairs some differ as much by chance"
         return f"{second} and {first} cannot be told apart with {self.n:,} images: {right} ({gap}); {more}."
@@ -102,9 +109,9 @@ class Pair:
         figures = (
             f"{found.first:,} and {found.second:,} errors; {100 * found.distance:.1f} % of them fall on "
             f"other pairs of classes, {100 * found.by_chance:.1f} % were to be expected by chance alone; "
-            f"{p_value(self.mistakes_p_corrected)}"
+            f"{format_p_value(self.mistakes_p_corrected)}"
         )
-        if self.mistakes_p_corrected < LEVEL:
+        if self.mistakes_p_corrected < SIGNIFICANCE_LEVEL:
             return f"{second}'s errors are distributed otherwise than {first}'s ({figures})."
         return f"That {second}'s errors are distributed otherwise than {first}'s cannot be told ({figures})."
 
@@ -118,7 +125,7 @@ class Comparison:
     contenders: tuple[dict[str, Any], ...]
     """Name, accuracy with its interval, seconds, parameters, and more, of each."""
     pairs: tuple[Pair, ...]
-    images: tuple[Apart, ...]
+    images: tuple[Disagreement, ...]
     """Those that some get right and others do not; the more they are apart, the sooner."""
     recipes: str
     """Whether it says anything of the recipes, not of these models alone."""
@@ -135,15 +142,15 @@ class Comparison:
             image["of_truth"] = None if image["of_truth"] is None else list(image["of_truth"])
         values["contenders"] = list(values["contenders"])
         values["pairs"], values["images"] = list(values["pairs"]), list(values["images"])
-        return {"schema": SCHEMA, "kind": "models", **values}
+        return {"schema": COMPARISON_SCHEMA, "kind": "models", **values}
 
     def rows(self) -> tuple[list[str], list[list[str]]]:
         """Lay out the contenders: header and rows of cells."""
         rows = [
             [
                 printable(each["name"], 60),
-                percent(each["accuracy"], self.n),
-                " to ".join(percent(bound, self.n) for bound in each["accuracy_interval"]),
+                format_percent(each["accuracy"], self.n),
+                " to ".join(format_percent(bound, self.n) for bound in each["accuracy_interval"]),
                 "" if each["seconds"] is None else f"{each['seconds']:,.1f}",
                 f"{each['parameters']:,}",
             ]
@@ -194,7 +201,7 @@ METHODS = (
 
 def _classes(pair: Pair) -> str:
     """Lay out the classes whose recall differs."""
-    changed = [each for each in pair.classes if each.p < LEVEL]
+    changed = [each for each in pair.classes if each.p < SIGNIFICANCE_LEVEL]
     if not changed:
         return f"No class's recall differs by more than chance ({len(pair.classes)} classes)."
     header, rows = class_rows(sorted(changed, key=lambda each: each.difference))
@@ -210,9 +217,9 @@ def class_rows(classes: Sequence[ClassChange]) -> tuple[list[str], list[list[str
             f"{each.n:,}",
             f"{each.only_first:,}",
             f"{each.only_second:,}",
-            points(each.difference),
-            f"{points(each.interval[0])} to {points(each.interval[1])}",
-            p_value(each.p).removeprefix("p ").removeprefix("= "),
+            format_points(each.difference),
+            f"{format_points(each.interval[0])} to {format_points(each.interval[1])}",
+            format_p_value(each.p).removeprefix("p ").removeprefix("= "),
         ]
         for each in classes
     ]
@@ -221,7 +228,7 @@ def class_rows(classes: Sequence[ClassChange]) -> tuple[list[str], list[list[str
 
 def _confusions(pair: Pair) -> str:
     """Lay out the confusions that are rarer or more frequent."""
-    changed = [each for each in pair.confusions if each.p < LEVEL]
+    changed = [each for each in pair.confusions if each.p < SIGNIFICANCE_LEVEL]
     if not changed:
         return "No two classes are confused more or less often by more than chance."
     laid = text_table(*confusion_rows(changed[:MOST_ROWS]), right={1, 2, 3})
@@ -229,14 +236,14 @@ def _confusions(pair: Pair) -> str:
     return f"Confusions rarer or more frequent by more than chance{more}:\n{laid}"
 
 
-def confusion_rows(confusions: Sequence[Confusion]) -> tuple[list[str], list[list[str]]]:
+def confusion_rows(confusions: Sequence[ConfusionChange]) -> tuple[list[str], list[list[str]]]:
     """Lay out how often classes are confused: header and rows of cells."""
     rows = [
         [
             f"{printable(each.true, 40)} → {printable(each.predicted, 40)}",
             f"{each.first:,}",
             f"{each.second:,}",
-            p_value(each.p).removeprefix("p ").removeprefix("= "),
+            format_p_value(each.p).removeprefix("p ").removeprefix("= "),
         ]
         for each in confusions
     ]

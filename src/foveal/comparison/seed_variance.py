@@ -25,7 +25,7 @@ class Spread:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sources:
+class VarianceComponents:
     """Where the spread of a single run's accuracy comes from: standard deviations, as fractions."""
 
     seeds: float
@@ -34,7 +34,7 @@ class Sources:
     """and other test images of the same kind, as many."""
 
 
-def spread(figures: Sequence[float], *, confidence: float = 0.95) -> Spread:
+def summarize_spread(figures: Sequence[float], *, confidence: float = 0.95) -> Spread:
     """Summarise a share, such as the accuracy, of several runs that differ in nothing but their seeds.
 
     Raises:
@@ -58,7 +58,7 @@ def spread(figures: Sequence[float], *, confidence: float = 0.95) -> Spread:
     )
 
 
-def sources(right: NDArray[np.bool_]) -> Sources | None:
+def variance_components(right: NDArray[np.bool_]) -> VarianceComponents | None:
     """Split the variance of a run's accuracy; `right` (runs, images) says who got which image right.
 
     Whether a run gets an image right depends on the image (some are hard for every seed), on the run (some
@@ -79,4 +79,4 @@ def sources(right: NDArray[np.bool_]) -> Sources | None:
     rest = max(0.0, total - by_run - by_image) / ((runs - 1) * (images - 1))
     of_runs = max(0.0, (by_run / (runs - 1) - rest) / images)
     of_images = max(0.0, (by_image / (images - 1) - rest) / runs)
-    return Sources(seeds=sqrt(of_runs), images=sqrt((of_images + rest) / images))
+    return VarianceComponents(seeds=sqrt(of_runs), images=sqrt((of_images + rest) / images))

@@ -3,32 +3,32 @@
 from math import floor, log10
 from typing import Literal
 
-SCHEMA = 2
+COMPARISON_SCHEMA = 2
 """Of `compare --json`. The first had neither confusions nor images nor the distribution of errors."""
-LEVEL = 0.05
+SIGNIFICANCE_LEVEL = 0.05
 """Of the tests: two classifiers that are equally good are called different so often."""
 
 Verdict = Literal["better", "worse", "cannot be told apart"]
 
 
-def judge(difference: float, p: float) -> Verdict:
+def decide(difference: float, p: float) -> Verdict:
     """Judge the second of two, `difference` better than the first, by a p-value."""
-    if p >= LEVEL:
+    if p >= SIGNIFICANCE_LEVEL:
         return "cannot be told apart"
     return "better" if difference > 0 else "worse"
 
 
-def points(fraction: float) -> str:
+def format_points(fraction: float) -> str:
     """Write a difference of two shares in percentage points, without unit."""
     return f"{100 * fraction:+.2f}"
 
 
-def p_value(p: float) -> str:
+def format_p_value(p: float) -> str:
     """Write a p-value, `p = 0.03`. What is below 1 in 10,000 is only that: nobody can trust more digits."""
     return "p < 0.0001" if p < 0.0001 else f"p = {p:.2g}"
 
 
-def roughly(count: int) -> str:
+def format_rounded(count: int) -> str:
     """Write an estimated count with two digits."""
     rounded = round(count, 1 - floor(log10(count))) if count > 99 else count
     return f"{rounded:,}"

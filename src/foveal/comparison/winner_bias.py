@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.evaluation.intervals import wilson_of_share
+from foveal.evaluation.intervals import wilson_interval_of_share
 
-DRAWS = 2000
+N_BOOTSTRAP_SAMPLES = 2000
 """Bootstrap samples of the images."""
 AT_ONCE = 100
 """Of them, so that their counts stay small in memory."""
@@ -35,7 +35,7 @@ class Selection:
         return self.accuracy - self.corrected
 
 
-def select(right: NDArray[np.bool_], losses: NDArray[np.floating], *, seed: int = 0) -> Selection:
+def select_best(right: NDArray[np.bool_], losses: NDArray[np.floating], *, seed: int = 0) -> Selection:
     """Choose the model with the most right answers, ties broken by the lower loss, and correct for that.
 
     The choice is made again on each of 2,000 bootstrap samples of the images, and each time the chosen model
@@ -64,7 +64,7 @@ def select(right: NDArray[np.bool_], losses: NDArray[np.floating], *, seed: int 
     if models > 1 and images > 1:
         draw = np.random.default_rng(seed)
         shares: list[NDArray[np.float64]] = []
-        for _ in range(DRAWS // AT_ONCE):
+        for _ in range(N_BOOTSTRAP_SAMPLES // AT_ONCE):
             counts = draw.multinomial(images, np.full(images, 1 / images), size=AT_ONCE).astype(np.float64)
             chosen = _choose(counts, hits, costs)
             left_out = counts == 0  # (AT_ONCE, images)
@@ -78,7 +78,7 @@ def select(right: NDArray[np.bool_], losses: NDArray[np.floating], *, seed: int 
         images=images,
         accuracy=accuracy,
         corrected=corrected,
-        interval=(wilson_of_share(corrected, images)[0], wilson_of_share(accuracy, images)[1]),
+        interval=(wilson_interval_of_share(corrected, images)[0], wilson_interval_of_share(accuracy, images)[1]),
     )
 
 

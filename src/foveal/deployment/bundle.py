@@ -18,10 +18,10 @@ from foveal import __version__, progress
 from foveal.data.decode import Decoding
 from foveal.data.workers import Outcome, decode_files
 from foveal.errors import ModelError, RunError
-from foveal.evaluation.calibration import TEMPERATURES, probabilities
-from foveal.evaluation.predict import logits
+from foveal.evaluation.calibration import TEMPERATURE_RANGE, softmax
+from foveal.evaluation.predict import compute_logits
 from foveal.files import tensor_file
-from foveal.files.run_folder import outside_faults, read_json, write_bytes, write_json
+from foveal.files.atomic import outside_faults, read_json, write_bytes, write_json
 from foveal.files.tensor_file import TensorFileError
 from foveal.files.typed_json import read
 from foveal.models import registry
@@ -152,7 +152,7 @@ class Bundle:
             progress.warn(
                 f"{outside} images have pixels outside the range of the model's data set; they were clipped"
             )
-        found = probabilities(logits(self.network, pixels), self.temperature)
+        found = softmax(compute_logits(self.network, pixels), self.temperature)
         for row, name in enumerate(names):
             yield self._prediction(name, outcomes[row], found[row].tolist())
 
@@ -206,7 +206,7 @@ def load(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Bun
         digest = read(config["weights"], str, "weights")
         temperature = read(config["temperature"], float | None, "temperature")
         assert temperature is None or isinstance(temperature, float)
-        if temperature is not None and not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
+        if temperature is not None and not TEMPERATURE_RANGE[0] <= temperature <= TEMPERATURE_RANGE[1]:
             raise ModelError(f"{file} has the temperature {temperature:g}, which nothing calibrates to")
         if decoding.size != recipe.image.size:
             raise ModelError(f"{file} names two sizes of images, {decoding.size} and {recipe.image.size}")

@@ -7,15 +7,15 @@ from torch import Tensor, nn
 
 from foveal.models import model_s, sprint
 
-BATCH = 100
+BATCH_SIZE = 100
 
 
-def explains(network: nn.Module) -> bool:
+def can_explain(network: nn.Module) -> bool:
     """Say whether a network ends in maps and a part that classifies them: Foveal's own do."""
     return isinstance(network, model_s.Network | sprint.Network)
 
 
-def evidence(
+def compute_evidence_maps(
     network: nn.Module, images: NDArray[np.uint8], classes: NDArray[np.int64]
 ) -> NDArray[np.float32]:
     """Return where the logit of a class comes from: one map (H, W) for each image, in all (N, H, W).
@@ -42,7 +42,7 @@ def evidence(
     return (slopes * maps).sum(1).detach().numpy()
 
 
-def embeddings(network: nn.Module, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def compute_embeddings(network: nn.Module, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.float32]:
     """Return what images look like to the network: its last maps averaged over places, of length one.
 
     `pixels` are uint8 (N, S, S, C), of which `rows` are taken; returned is (n, channels). The product of two
@@ -52,7 +52,7 @@ def embeddings(network: nn.Module, pixels: NDArray[np.uint8], rows: NDArray[np.i
     network.eval()
     found = []
     with torch.inference_mode():
-        for some in np.split(rows, range(BATCH, len(rows), BATCH)):
+        for some in np.split(rows, range(BATCH_SIZE, len(rows), BATCH_SIZE)):
             maps = network.features(torch.from_numpy(np.array(pixels[some])))
             found.append(nn.functional.normalize(maps.mean((2, 3)), dim=1).numpy())
     return np.concatenate(found)

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 
-from foveal.evaluation.intervals import wilson
+from foveal.evaluation.intervals import wilson_interval
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
@@ -24,11 +24,11 @@ BINS: Final = 15
 """Groups of images by confidence, of equal size, as Guo et al. have (theirs of equal width),"""
 IN_A_BIN: Final = 10
 """and fewer groups where there would not be so many images in each."""
-TEMPERATURES: Final = (0.05, 20.0)
+TEMPERATURE_RANGE: Final = (0.05, 20.0)
 """Between which a temperature is looked for."""
-ACCURACIES: Final = (0.9, 0.95, 0.98, 0.99, 0.995)
+TARGET_ACCURACIES: Final = (0.9, 0.95, 0.98, 0.99, 0.995)
 """Accuracies among answered images for which thresholds are sought."""
-LEVELS: Final = (0.9, 0.95, 0.99)
+COVERAGE_LEVELS: Final = (0.9, 0.95, 0.99)
 """Shares of images whose true class a set of classes is to hold."""
 POINTS: Final = 100
 """Of a risk-coverage curve."""
@@ -66,7 +66,7 @@ class Calibration:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Threshold:
+class SelectiveThreshold:
     """Answering only where the probability of the predicted class is high enough."""
 
     wanted: float
@@ -76,7 +76,7 @@ class Threshold:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answering:
+class Selective:
     """What a threshold brings on other images."""
 
     wanted: float
@@ -92,7 +92,7 @@ class Answering:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Quantile:
+class ConformalThreshold:
     """The classes worth naming: those whose probability is at least `least`."""
 
     level: float
@@ -100,7 +100,7 @@ class Quantile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Sets:
+class PredictionSets:
     """How sets of classes do on other images: all classes above a probability, and always the likeliest."""
 
     level: float
@@ -116,12 +116,12 @@ class Sets:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Tuned:
+class Thresholds:
     """What validation images tell about a model's probabilities."""
 
     temperature: float
-    thresholds: tuple[Threshold, ...]
-    quantiles: tuple[Quantile, ...]
+    thresholds: tuple[SelectiveThreshold, ...]
+    quantiles: tuple[ConformalThreshold, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,11 +135,11 @@ class Confidence:
     """With the temperature."""
     risk: tuple[float, ...]
     """The share of errors among the most confident 1/`POINTS`, 2/`POINTS` … of the images."""
-    answering: tuple[Answering, ...]
-    sets: tuple[Sets, ...]
+    answering: tuple[Selective, ...]
+    sets: tuple[PredictionSets, ...]
 
 
-def probabilities(logits: Logits, temperature: float | None = None) -> Floats:
+def softmax(logits: Logits, temperature: float | None = None) -> Floats:
     """Turn logits (N, K) into probabilities (N, K), at a temperature."""
     z = logits.astype(np.float64) / (1.0 if temperature is None else temperature)
     raised: Floats = np.exp(z - z.max(axis=1, keepdims=True))
@@ -150,10 +150,10 @@ def probabilities(logits: Logits, temperature: float | None = None) -> Floats:
 # ---- on validation images
 
 
-def tune(logits: Logits, labels: Ints, temperature: float) -> Tuned:
+def choose_thresholds(logits: Logits, labels: Ints, temperature: float) -> Thresholds:
     """Choose thresholds and quantiles by validation logits (N, K) and labels (N,), at the temperature."""
-    p = probabilities(logits, temperature)
-    return Tuned(temperature=temperature, thresholds=_thresholds(p, labels), quantiles=_quantiles(p, labels))
+    p = softmax(logits, temperature)
+    return Thresholds(temperature=temperature, thresholds=_thresholds(p, labels), quantiles=_quantiles(p, labels))
 
 
 def fit_temperature(logits: Logits, labels: Ints) -> float:
@@ -174,24 +174,24 @@ def fit_temperature(logits: Logits, labels: Ints) -> float:
         scale = np.exp(-log_temperature)
         return float(np.log(np.exp(z * scale).sum(axis=1)).mean() - target * scale)
 
-    bounds = tuple(np.log(TEMPERATURES))
+    bounds = tuple(np.log(TEMPERATURE_RANGE))
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
 
 
-def _thresholds(p: Floats, labels: Ints) -> tuple[Threshold, ...]:
+def _thresholds(p: Floats, labels: Ints) -> tuple[SelectiveThreshold, ...]:
     """Find, for each wanted accuracy, the lowest probability from which on answers are that good."""
     confidence, right = _ordered(p, labels)
     last = np.append(confidence[1:] != confidence[:-1], True)  # images alike are answered together
     accuracy = np.cumsum(right) / np.arange(1, len(right) + 1)
     found = []
-    for wanted in ACCURACIES:
+    for wanted in TARGET_ACCURACIES:
         enough = np.flatnonzero((accuracy >= wanted) & last)
         if len(enough) and enough[-1] + 1 < len(right):  # else all are answered: nothing to choose
-            found.append(Threshold(wanted=wanted, least=float(confidence[enough[-1]])))
+            found.append(SelectiveThreshold(wanted=wanted, least=float(confidence[enough[-1]])))
     return tuple(found)
 
 
-def _quantiles(p: Floats, labels: Ints) -> tuple[Quantile, ...]:
+def _quantiles(p: Floats, labels: Ints) -> tuple[ConformalThreshold, ...]:
     """Find the probability that the true class has in all but a share of images.
 
     With n validation images the ⌈(n + 1)·level⌉-th largest true probability is taken: then a further image's
@@ -204,32 +204,32 @@ def _quantiles(p: Floats, labels: Ints) -> tuple[Quantile, ...]:
     """
     n = len(labels)
     true = np.sort(p[np.arange(n), labels])[::-1]
-    ranks = [(level, ceil((n + 1) * level)) for level in LEVELS]
-    return tuple(Quantile(level=level, least=float(true[k - 1]) if k <= n else 0.0) for level, k in ranks)
+    ranks = [(level, ceil((n + 1) * level)) for level in COVERAGE_LEVELS]
+    return tuple(ConformalThreshold(level=level, least=float(true[k - 1]) if k <= n else 0.0) for level, k in ranks)
 
 
 # ---- on any images
 
 
-def judge(logits: Logits, labels: Ints, tuned: Tuned | None) -> Confidence:
+def evaluate_calibration(logits: Logits, labels: Ints, thresholds: Thresholds | None) -> Confidence:
     """Say how far probabilities can be believed, on logits (N, K) and labels (N,).
 
     `tuned` was chosen on other images; without it, as on validation images, there are only the probabilities
     as they were trained.
     """
-    plain = probabilities(logits)
-    p = plain if tuned is None else probabilities(logits, tuned.temperature)
+    plain = softmax(logits)
+    p = plain if thresholds is None else softmax(logits, thresholds.temperature)
     return Confidence(
-        as_trained=calibration(plain, labels),
-        temperature=None if tuned is None else tuned.temperature,
-        calibrated=None if tuned is None else calibration(p, labels),
+        as_trained=measure_calibration(plain, labels),
+        temperature=None if thresholds is None else thresholds.temperature,
+        calibrated=None if thresholds is None else measure_calibration(p, labels),
         risk=_risk(p, labels),
-        answering=() if tuned is None else tuple(_answering(p, labels, each) for each in tuned.thresholds),
-        sets=() if tuned is None else tuple(_sets(p, labels, each) for each in tuned.quantiles),
+        answering=() if thresholds is None else tuple(_answering(p, labels, each) for each in thresholds.thresholds),
+        sets=() if thresholds is None else tuple(_sets(p, labels, each) for each in thresholds.quantiles),
     )
 
 
-def calibration(p: Floats, labels: Ints) -> Calibration:
+def measure_calibration(p: Floats, labels: Ints) -> Calibration:
     """Compare confidence and accuracy of probabilities (N, K) with labels (N,), in bins of equal size.
 
     The error's bias is what a calibrated model would show: in a bin the mean of n independent 0s and 1s, each
@@ -257,7 +257,7 @@ def calibration(p: Floats, labels: Ints) -> Calibration:
                 n=len(sure),
                 confidence=float(sure.mean()),
                 accuracy=correct / len(sure),
-                accuracy_interval=wilson(correct, len(sure)),
+                accuracy_interval=wilson_interval(correct, len(sure)),
             )
         )
     return Calibration(
@@ -285,38 +285,38 @@ def _risk(p: Floats, labels: Ints) -> tuple[float, ...]:
     return tuple(float(wrong[count - 1]) / count for count in counts)
 
 
-def _answering(p: Floats, labels: Ints, threshold: Threshold) -> Answering:
+def _answering(p: Floats, labels: Ints, threshold: SelectiveThreshold) -> Selective:
     confidence, right = _ordered(p, labels)
     answered = confidence >= threshold.least
     n, hits = int(answered.sum()), int(right[answered].sum())
-    return Answering(
+    return Selective(
         wanted=threshold.wanted,
         least=threshold.least,
         n=n,
         coverage=n / len(right),
-        coverage_interval=wilson(n, len(right)),
+        coverage_interval=wilson_interval(n, len(right)),
         accuracy=hits / n if n else None,
-        accuracy_interval=wilson(hits, n) if n else None,
+        accuracy_interval=wilson_interval(hits, n) if n else None,
     )
 
 
-def _sets(p: Floats, labels: Ints, quantile: Quantile) -> Sets:
+def _sets(p: Floats, labels: Ints, quantile: ConformalThreshold) -> PredictionSets:
     named = p >= quantile.least  # (N, K)
     rows = np.arange(len(p))
     named[rows, p.argmax(axis=1)] = True
     held = int(named[rows, labels].sum())
     sizes = named.sum(axis=1)
-    return Sets(
+    return PredictionSets(
         level=quantile.level,
         least=quantile.least,
         coverage=held / len(p),
-        coverage_interval=wilson(held, len(p)),
+        coverage_interval=wilson_interval(held, len(p)),
         size=float(sizes.mean()),
         single=float((sizes == 1).mean()),
     )
 
 
-def surest(p: Floats, labels: Ints, *, most: int) -> Sequence[int]:
+def find_confident_errors(p: Floats, labels: Ints, *, most: int) -> Sequence[int]:
     """Return the images (rows of p) that are wrong, the most confident first, at most so many."""
     predicted = p.argmax(axis=1)
     confidence = np.where(predicted == labels, -1.0, p[np.arange(len(p)), predicted])

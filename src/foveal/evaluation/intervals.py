@@ -8,7 +8,7 @@ from math import sqrt
 from statistics import NormalDist
 
 
-def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Give Wilson's score interval for a proportion seen `successes` times in `n` independent trials.
 
     It is the set of true proportions that a two-sided score test at level 1 - `confidence` does not reject.
@@ -25,10 +25,10 @@ def wilson(successes: int, n: int, *, confidence: float = 0.95) -> tuple[float, 
         raise ValueError(f"{successes} successes in {n} trials: successes must lie between 0 and the trials")
     if not 0 < confidence < 1:
         raise ValueError(f"confidence {confidence}: must lie strictly between 0 and 1")
-    return wilson_of_share(successes / n, n, confidence=confidence) if n else (0.0, 1.0)
+    return wilson_interval_of_share(successes / n, n, confidence=confidence) if n else (0.0, 1.0)
 
 
-def wilson_of_share(share: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
+def wilson_interval_of_share(share: float, n: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Give Wilson's interval by the share itself, which need not be a whole number of n trials."""
     z = NormalDist().inv_cdf((1 + confidence) / 2)
     centre = share + z * z / (2 * n)
@@ -46,11 +46,11 @@ def f1_interval(found: int, others: int, *, confidence: float = 0.95) -> tuple[f
     F1 is 2·J / (1 + J), where J = TP / (TP + FP + FN) is a proportion (Jaccard's index): Wilson's interval
     for J, carried over. Where nothing of the class occurred or was predicted the interval is (0, 1).
     """
-    low, high = wilson(found, found + others, confidence=confidence)
+    low, high = wilson_interval(found, found + others, confidence=confidence)
     return 2 * low / (1 + low), 2 * high / (1 + high)
 
 
-def area_interval(
+def auc_interval(
     area: float, variance: float, positives: int, negatives: int, *, confidence: float = 0.95
 ) -> tuple[float, float]:
     """Give an interval for the area under a ROC curve.
@@ -92,7 +92,7 @@ def _boundary(rejected: Callable[[float], bool], inside: float, end: float) -> f
     return inside
 
 
-def precision_area_interval(area: float, positives: int, *, confidence: float = 0.95) -> tuple[float, float]:
+def average_precision_interval(area: float, positives: int, *, confidence: float = 0.95) -> tuple[float, float]:
     """Give an interval for the average precision, the area under a precision-recall curve.
 
     Wilson's, as though it were a share of the positive images. It is wider than need be.
@@ -100,4 +100,4 @@ def precision_area_interval(area: float, positives: int, *, confidence: float = 
     Source: after K. Boyd, K. H. Eng, C. D. Page, Area under the precision-recall curve: point estimates and
     confidence intervals, ECML PKDD 2013, whose binomial interval collapses at 1.
     """
-    return wilson_of_share(area, positives, confidence=confidence)
+    return wilson_interval_of_share(area, positives, confidence=confidence)

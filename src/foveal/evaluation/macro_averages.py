@@ -26,7 +26,7 @@ class Averages:
     f1_interval: tuple[float, float]
 
 
-def macro(confusion: Ints) -> Averages:
+def macro_average(confusion: Ints) -> Averages:
     """Average over the classes that occur or were predicted, each counting alike.
 
     `confusion` is (K, K), true classes by predicted ones. An undefined value counts as 0. The intervals are
@@ -39,7 +39,7 @@ def macro(confusion: Ints) -> Averages:
     return _averages(confusion, seen / seen.sum(), by_images=False)
 
 
-def weighted(confusion: Ints) -> Averages:
+def weighted_average(confusion: Ints) -> Averages:
     """Average over classes, each counting by its images; otherwise as `macro`. Recall is the accuracy."""
     return _averages(confusion, confusion.sum(axis=1) / confusion.sum(), by_images=True)
 

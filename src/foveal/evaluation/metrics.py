@@ -14,8 +14,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from foveal.errors import DataError, ModelError, RecipeError, RunError
 from foveal.evaluation import calibration, macro_averages, roc
-from foveal.evaluation.calibration import Confidence, Tuned
-from foveal.evaluation.intervals import area_interval, f1_interval, precision_area_interval, wilson
+from foveal.evaluation.calibration import Confidence, Thresholds
+from foveal.evaluation.intervals import auc_interval, average_precision_interval, f1_interval, wilson_interval
 from foveal.evaluation.macro_averages import Averages
 from foveal.files.typed_json import plain, read
 from foveal.progress import printable
@@ -155,9 +155,9 @@ class Evaluation:
 
     def _rows(self) -> list[list[str]]:
         def row(name: str, n: int, *values: float | None) -> list[str]:
-            return [printable(name, 40), f"{n:,}", *(percent(value, n) for value in values)]
+            return [printable(name, 40), f"{n:,}", *(format_percent(value, n) for value in values)]
 
-        rows = [[*row(c.name, c.n, c.precision, c.recall, c.f1), roc.shown(c.roc_auc)] for c in self.classes]
+        rows = [[*row(c.name, c.n, c.precision, c.recall, c.f1), roc.format_area(c.roc_auc)] for c in self.classes]
         for name, mean in (("macro average", self.macro), ("weighted average", self.weighted)):
             rows.append([*row(name, self.n, mean.precision, mean.recall, mean.f1), ""])
         return rows
@@ -175,8 +175,8 @@ class Evaluation:
     def _figures(self, of: "Evaluation | Views") -> str:
         low, high = of.accuracy_interval
         return (
-            f"accuracy {percent(of.accuracy, self.n)} (95 % interval {percent(low, self.n)} to "
-            f"{percent(high, self.n)}), loss {of.loss:.4f}"
+            f"accuracy {format_percent(of.accuracy, self.n)} (95 % interval {format_percent(low, self.n)} to "
+            f"{format_percent(high, self.n)}), loss {of.loss:.4f}"
         )
 
     @property
@@ -204,7 +204,7 @@ def _times(n: int) -> str:
     return {3: "three times", 6: "six times"}.get(n, f"{n} times")
 
 
-def percent(fraction: float | None, n: int) -> str:
+def format_percent(fraction: float | None, n: int) -> str:
     """Write a share measured on `n` images: two decimals from 5,000 on, one below; – for None.
 
     What is not exactly 0 or 1 is never written as 0 or 100 %.
@@ -229,7 +229,7 @@ def evaluate(
     class_names: Sequence[str],
     *,
     split: str,
-    tuned: Tuned | None = None,
+    thresholds: Thresholds | None = None,
 ) -> Evaluation:
     """Judge logits (N, K) against integer labels (N,).
 
@@ -251,7 +251,7 @@ def evaluate(
             hits=int(hits[k]),
             true=int(n_true[k]),
             predicted=int(n_predicted[k]),
-            ranked=roc.ranking(y == k, probabilities[:, k]),
+            ranked=roc.rank_scores(y == k, probabilities[:, k]),
         )
         for k, name in enumerate(class_names)
     )
@@ -261,13 +261,13 @@ def evaluate(
         n=len(y),
         loss=cross_entropy(z, y),
         accuracy=correct / len(y),
-        accuracy_interval=wilson(correct, len(y)),
-        macro=macro_averages.macro(matrix),
-        weighted=macro_averages.weighted(matrix),
+        accuracy_interval=wilson_interval(correct, len(y)),
+        macro=macro_averages.macro_average(matrix),
+        weighted=macro_averages.weighted_average(matrix),
         classes=classes,
         confusion=tuple(tuple(int(count) for count in row) for row in matrix),
         balanced=bool(n_true.max() <= BALANCED_RATIO * n_true.min()),
-        confidence=calibration.judge(z, y, tuned),
+        confidence=calibration.evaluate_calibration(z, y, thresholds),
     )
 
 
@@ -278,17 +278,17 @@ def _scores(name: str, *, hits: int, true: int, predicted: int, ranked: roc.Rank
         name=name,
         n=true,
         precision=hits / predicted if predicted else None,
-        precision_interval=wilson(hits, predicted) if predicted else None,
+        precision_interval=wilson_interval(hits, predicted) if predicted else None,
         recall=hits / true if true else None,
-        recall_interval=wilson(hits, true) if true else None,
+        recall_interval=wilson_interval(hits, true) if true else None,
         f1=2 * hits / either if either else None,
         f1_interval=f1_interval(hits, either - 2 * hits) if either else None,
         roc_auc=area,
         roc_auc_interval=None
         if area is None
-        else area_interval(area, ranked.area_variance, ranked.positives, ranked.negatives),
+        else auc_interval(area, ranked.area_variance, ranked.positives, ranked.negatives),
         average_precision=average,
-        average_precision_interval=None if average is None else precision_area_interval(average, true),
+        average_precision_interval=None if average is None else average_precision_interval(average, true),
     )
 
 
@@ -316,7 +316,7 @@ def _indices(labels: ArrayLike, k: int) -> Ints:
 
 def softmax(logits: ArrayLike) -> Floats:
     """Turn logits (N, K) into probabilities (N, K); each row sums to 1."""
-    return calibration.probabilities(np.asarray(logits, dtype=np.float64))
+    return calibration.softmax(np.asarray(logits, dtype=np.float64))
 
 
 def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> float:

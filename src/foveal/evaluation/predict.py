@@ -13,14 +13,14 @@ from safetensors.numpy import save
 from torch import nn
 
 from foveal.errors import RunError
-from foveal.evaluation.calibration import probabilities
+from foveal.evaluation.calibration import softmax
 from foveal.files import tensor_file
-from foveal.files.run_folder import outside_faults, write_bytes
+from foveal.files.atomic import outside_faults, write_bytes
 from foveal.files.tensor_file import Claim, TensorFileError
 from foveal.memory import is_shortage
 from foveal.progress import cell
 
-BATCH = 100
+BATCH_SIZE = 100
 """Images at a time, or fewer where memory is short. It changes speed and memory, not what is predicted."""
 
 
@@ -48,7 +48,7 @@ class View:
         return np.ascontiguousarray(seen[:, :, ::-1] if self.mirrored else seen)
 
 
-def views_to_average(*, mirrored: bool) -> tuple[View, ...]:
+def make_tta_views(*, mirrored: bool) -> tuple[View, ...]:
     """Return the views of test-time augmentation: the image as it is first, then moved by a pixel either way.
 
     With `mirrored` each is there as its mirror image too, at half the weight. That is right where training
@@ -64,7 +64,7 @@ def views_to_average(*, mirrored: bool) -> tuple[View, ...]:
     )
 
 
-def logits(
+def compute_logits(
     network: nn.Module,
     pixels: NDArray[np.uint8],
     rows: NDArray[np.int64] | None = None,
@@ -80,7 +80,7 @@ def logits(
     training = network.training
     network.eval()
     found: list[NDArray[np.float32]] = []
-    start, batch = 0, BATCH
+    start, batch = 0, BATCH_SIZE
     try:
         with torch.inference_mode():
             while start < n:
@@ -101,7 +101,7 @@ def logits(
     return np.concatenate(found)
 
 
-def averaged_logits(
+def average_logits(
     network: nn.Module,
     pixels: NDArray[np.uint8],
     rows: NDArray[np.int64] | None = None,
@@ -118,7 +118,7 @@ def averaged_logits(
     assert (first.shift, first.mirrored) == (0, False)
     average = first.weight * plain
     for view in others:
-        average += view.weight * logits(network, pixels, rows, view=view)
+        average += view.weight * compute_logits(network, pixels, rows, view=view)
     return average
 
 
@@ -138,7 +138,7 @@ def save_predictions(
     """
     with outside_faults(folder):
         folder.mkdir(exist_ok=True)
-    found = probabilities(logits, temperature)
+    found = softmax(logits, temperature)
     predicted = found.argmax(axis=1)
     text = io.StringIO(newline="")
     rows = csv.writer(text)

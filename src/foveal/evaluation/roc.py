@@ -74,7 +74,7 @@ def _variance_of_mean(values: Floats, counts: Ints) -> float:
     return float((counts * (values - mean) ** 2).sum()) / (n - 1) / n
 
 
-def ranking(positive: ArrayLike, scores: ArrayLike) -> Ranking:
+def rank_scores(positive: ArrayLike, scores: ArrayLike) -> Ranking:
     """Order images by score; `positive` is bool (N,), `scores` (N,).
 
     Raises:
@@ -108,7 +108,7 @@ class ClassCurves:
     average_precision: float
 
 
-def class_curves(
+def compute_class_curves(
     probabilities: ArrayLike, labels: ArrayLike, class_names: Sequence[str]
 ) -> tuple[ClassCurves, ...]:
     """Give each class's curves by its probability, thinned to their corners, which changes no point of them.
@@ -118,7 +118,7 @@ def class_curves(
     p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
     curves = []
     for k, name in enumerate(class_names):
-        ranked = ranking(y == k, p[:, k])
+        ranked = rank_scores(y == k, p[:, k])
         area, average = ranked.area, ranked.average_precision
         if area is None or average is None:
             continue
@@ -149,13 +149,13 @@ def roc_curve(positive: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, F
     Raises:
         ValueError: there is no positive or no negative image, or a score is NaN.
     """
-    ranked = ranking(positive, scores)
+    ranked = rank_scores(positive, scores)
     if ranked.positives == 0 or ranked.negatives == 0:
         raise ValueError("a ROC curve needs at least one positive and one negative image")
     return ranked.fp / ranked.negatives, ranked.tp / ranked.positives, ranked.thresholds
 
 
-def shown(area: float | None) -> str:
+def format_area(area: float | None) -> str:
     """Write an area with four decimals; – for None. What is below 1 is never written as 1."""
     if area is None:
         return "–"

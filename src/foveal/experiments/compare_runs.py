@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 
 from foveal.comparison.models import Contender
 from foveal.comparison.models import compare as compare_contenders
-from foveal.comparison.recipes import Recipe, RecipeComparison, compare_recipes
+from foveal.comparison.recipes import RecipeComparison, RecipeRuns, compare_recipes
 from foveal.comparison.result import Comparison
 from foveal.data.decode import encode_png
 from foveal.errors import DataError, RunError
-from foveal.evaluation.metrics import softmax
+from foveal.evaluation.calibration import softmax
 from foveal.evaluation.predict import load_predictions
 from foveal.experiments.repeat import FILE, Group, load
-from foveal.files.run_folder import write_bytes
+from foveal.files.atomic import write_bytes
 from foveal.models import registry
 from foveal.reporting.compare_page import gallery, render
 from foveal.runs.run import Judged, Run
@@ -67,7 +67,7 @@ def compare_groups(*groups: str | os.PathLike[str] | Group) -> RecipeComparison:
         order = np.argsort(np.array(group.digests), kind="stable")
         seconds = [each for run in group.runs if (each := run.summary()["seconds"]) is not None]
         sides.append(
-            Recipe(
+            RecipeRuns(
                 name=name,
                 right=group.right[:, order],
                 seconds=mean(seconds) if seconds else None,
@@ -121,11 +121,11 @@ def compare_runs(*runs: str | os.PathLike[str] | Run, split: Judged = "test") ->
         raise RunError("a comparison needs two runs or more")
     names = _names([run.path for run in opened])
     first = opened[0]
-    classes = tuple(first.folder.dataset["classes"])
+    classes = first.folder.dataset.classes
     expected = _sorted_images(first, split)
     contenders: list[Contender] = []
     for run, name in zip(opened, names, strict=True):
-        if tuple(run.folder.dataset["classes"]) != classes:
+        if run.folder.dataset.classes != classes:
             raise RunError(f"{run.path} has other classes than {first.path}, so they cannot be compared")
         order, digests, labels = _sorted_images(run, split)
         if digests != expected[1] or not np.array_equal(labels, expected[2]):
@@ -149,7 +149,7 @@ def compare_runs(*runs: str | os.PathLike[str] | Run, split: Judged = "test") ->
                 about={"run": str(run.path), **_about(run)},
             )
         )
-    files = first.folder.dataset["splits"][split]["files"]
+    files = first.folder.dataset.splits[split].files
     return compare_contenders(
         contenders,
         expected[2],
@@ -163,8 +163,8 @@ def compare_runs(*runs: str | os.PathLike[str] | Run, split: Judged = "test") ->
 def _about(run: Run) -> dict[str, Any]:
     return {
         "recipe": run.recipe.name,
-        "seed": run.folder.environment["seed"],
-        "fingerprint": run.folder.dataset["fingerprint"],
+        "seed": run.folder.environment.seed,
+        "fingerprint": run.folder.dataset.fingerprint,
     }
 
 
@@ -185,8 +185,8 @@ def _sorted_images(run: Run, split: Judged) -> tuple[NDArray[np.int64], list[str
         raise RunError(
             f"{run.path} has not been evaluated; first: foveal evaluate {run.path} --split {split}"
         )
-    files = run.folder.dataset["splits"][split]["files"]
-    classes = run.folder.dataset["classes"]
+    files = run.folder.dataset.splits[split].files
+    classes = run.folder.dataset.classes
     _, labels = load_predictions(run.folder.predictions, split, n=evaluation.n, classes=len(classes))
     if len(files) != len(labels):
         raise RunError(

@@ -20,9 +20,9 @@ from foveal.data.arrays import Arrays
 from foveal.data.decode import bring
 from foveal.deployment import bundle as bundles
 from foveal.errors import DataError, Interrupted, RecipeError
-from foveal.evaluation.calibration import probabilities
-from foveal.evaluation.predict import BATCH, logits
-from foveal.files.run_folder import outside_faults
+from foveal.evaluation.calibration import softmax
+from foveal.evaluation.predict import BATCH_SIZE, compute_logits
+from foveal.files.atomic import outside_faults
 from foveal.recipe.recipe import Recipe
 from foveal.runs.train import train
 
@@ -158,9 +158,9 @@ class FovealClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         brought = bring(pixels, self.bundle_.decoding)
         # Sums in single precision depend on the size of the batch, in the last digit. In whole batches only,
         # an image has the same probabilities whatever is predicted beside it.
-        empty = np.zeros((-len(brought) % BATCH, *brought.shape[1:]), dtype=np.uint8)
-        found = logits(self.bundle_.network, np.concatenate([brought, empty]))[: len(brought)]
-        return probabilities(found, self.bundle_.temperature)
+        empty = np.zeros((-len(brought) % BATCH_SIZE, *brought.shape[1:]), dtype=np.uint8)
+        found = compute_logits(self.bundle_.network, np.concatenate([brought, empty]))[: len(brought)]
+        return softmax(found, self.bundle_.temperature)
 
     def predict(self, X: ArrayLike) -> NDArray[Any]:  # noqa: N803
         """Return the likeliest class of each image (N,), as `y` named it."""

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal import progress
-from foveal.comparison.seed_variance import Sources, Spread, sources, spread
+from foveal.comparison.seed_variance import Spread, VarianceComponents, summarize_spread, variance_components
 from foveal.errors import RecipeError, RunError, UserError
-from foveal.evaluation.metrics import percent
+from foveal.evaluation.metrics import format_percent
 from foveal.evaluation.predict import load_predictions
-from foveal.files.run_folder import outside_faults, read_json, write_json
+from foveal.files.atomic import outside_faults, read_json, write_json
 from foveal.files.typed_json import require
 from foveal.recipe.recipe import Recipe
 from foveal.runs.loggers import Loggers, check
@@ -48,9 +48,9 @@ class Group:
     """Of those images' files, in that order."""
 
     @cached_property
-    def sources(self) -> Sources | None:
+    def sources(self) -> VarianceComponents | None:
         """Where the spread comes from; None for a single run, and where each seed divides the images anew."""
-        return None if self.right is None else sources(self.right)
+        return None if self.right is None else variance_components(self.right)
 
     def to_json(self) -> dict[str, Any]:
         """Give plain JSON: the contract's `repeat --json`."""
@@ -62,7 +62,7 @@ class Group:
             "split": self.split,
             "n": self.images,
             "runs": [
-                {"run": str(run.path), "seed": run.folder.environment["seed"], "accuracy": each}
+                {"run": str(run.path), "seed": run.folder.environment.seed, "accuracy": each}
                 for run, each in zip(self.runs, self.accuracies, strict=True)
             ],
             "accuracy": accuracy,
@@ -73,8 +73,8 @@ class Group:
         rows = [
             [
                 progress.printable(run.path.name, 60),
-                str(run.folder.environment["seed"]),
-                percent(accuracy, self.images),
+                str(run.folder.environment.seed),
+                format_percent(accuracy, self.images),
                 f"{run.summary()['seconds']:,.1f}",
             ]
             for run, accuracy in zip(self.runs, self.accuracies, strict=True)
@@ -230,7 +230,7 @@ def _summarise(path: Path, runs: list[Run]) -> Group:
             raise RunError(f"{run.path} was not judged on its {split} split; foveal evaluate {run.path}")
         evaluations.append(evaluation)
     accuracies = tuple(each.accuracy for each in evaluations)
-    files = [run.folder.dataset["splits"][split]["files"] for run in runs]
+    files = [run.folder.dataset.splits[split].files for run in runs]
     same = all(each == files[0] for each in files)
     rows = []
     for run, evaluation in zip(runs, evaluations, strict=True):
@@ -244,7 +244,7 @@ def _summarise(path: Path, runs: list[Run]) -> Group:
         split=split,
         images=evaluations[0].n,
         accuracies=accuracies,
-        accuracy=spread(accuracies),
+        accuracy=summarize_spread(accuracies),
         right=np.stack(rows) if same else None,
         digests=tuple(digest for _, digest in files[0]),
     )

@@ -1,4 +1,4 @@
-"""The runs of a folder, as a list: what each is, how far it is, and what came of it, from its small files."""
+"""The list of the runs in a folder, read from the small files of each run."""
 
 import os
 import platform
@@ -6,52 +6,61 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, Literal, get_args, overload
+from typing import Any, Final, Literal, NamedTuple, get_args, overload
 
 from foveal.errors import FovealError, RecipeError, RunError
-from foveal.files.run_folder import RunFolder, State, read_json
+from foveal.files.atomic import read_json
+from foveal.files.events import State
+from foveal.files.run_folder import RunFolder
 from foveal.files.typed_json import require
 from foveal.progress import printable
 from foveal.tables import html_table, text_table
 
 SCHEMA: Final = 1
-DEPTH: Final = 4
-"""Folders in folders are searched so deep: runs of a group lie two below `runs`."""
-LARGEST: Final = 64_000_000
-"""Bytes of a file that is still read for the list."""
-READ: Final = ("recipe.json", "environment.json", "events.jsonl", "history.jsonl", "evaluation.json")
-"""What is read of a run. `dataset.json` is not: it names every image."""
-MARKS: Final = frozenset({"recipe.json", "events.jsonl", "history.jsonl"})
-"""A folder with one of these is a run, or what is left of one."""
+"""The version of the JSON of `foveal runs --json`."""
+MAX_DEPTH: Final = 4
+"""How many levels of folders are searched. The runs of a group lie two levels below `runs`."""
+MAX_FILE_BYTES: Final = 64_000_000
+"""The size in bytes of the largest file that is read for the list."""
+RUN_FILES: Final = ("recipe.json", "environment.json", "events.jsonl", "history.jsonl", "evaluation.json")
+"""The files of a run that are read for the list. `dataset.json` is too long: it names every image."""
+RUN_MARKERS: Final = frozenset({"recipe.json", "events.jsonl", "history.jsonl"})
+"""A folder that has one of these files is a run, or the rest of one."""
 
-Sort = Literal["accuracy", "date", "seconds", "name"]
-ORDERS: Final[tuple[str, ...]] = get_args(Sort)
+SortOrder = Literal["accuracy", "date", "seconds", "name"]
+SORT_ORDERS: Final[tuple[str, ...]] = get_args(SortOrder)
+"""The names of the orders in which a list can be sorted."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ListedRun:
-    """What a list says of a run. What it does not have, or not yet, is None."""
+    """One run of a list. An attribute is None where the run does not have the value, or not yet."""
 
     path: Path
+    """The run folder."""
     name: str
-    """Its path below the folder that was listed, with slashes, as the file system has it."""
+    """The path of the run below the listed folder, with slashes, exactly as the file system has it."""
     state: State | Literal["damaged"]
+    """How far the run is. A run whose files cannot be read is damaged."""
     recipe: str | None = None
+    """The name of the recipe."""
     seed: int | None = None
+    """The seed of the run."""
     epochs: int | None = None
-    """Finished so far."""
+    """The number of finished epochs."""
     validation_accuracy: float | None = None
-    """Of the weights that are kept: the best epoch's, while it trains the best one's so far."""
+    """The validation accuracy of the weights that are kept. During training it is the best epoch's so far."""
     test_accuracy: float | None = None
+    """The accuracy on the test split, once that was evaluated."""
     seconds: float | None = None
-    """Of training, once it is over."""
+    """The duration of the training in seconds, once it is over."""
     date: datetime | None = None
-    """When it was begun, in local time."""
+    """The local time at which the run was created."""
     reason: str | None = None
-    """What is wrong with it."""
+    """What is wrong with the run."""
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain JSON."""
+        """Return the run as plain JSON."""
         return {
             "run": str(self.path),
             "name": self.name,
@@ -66,13 +75,13 @@ class ListedRun:
             "reason": self.reason,
         }
 
-    def cells(self) -> list[str]:
-        """Write it as the cells of a row, in the order of `HEADER`, harmless on a terminal."""
+    def format_cells(self) -> list[str]:
+        """Return the cells of a table row, in the order of `COLUMNS`, safe to print on a terminal."""
         return [
             printable(self.name, 100),
             self.state,
-            _percent(self.test_accuracy),
-            _percent(self.validation_accuracy),
+            _format_percent(self.test_accuracy),
+            _format_percent(self.validation_accuracy),
             "–" if self.epochs is None else f"{self.epochs:,}",
             "–" if self.seconds is None else f"{self.seconds:,.1f}",
             "–" if self.recipe is None else printable(self.recipe, 40),
@@ -81,199 +90,215 @@ class ListedRun:
         ]
 
 
-HEADER: Final = ("run", "state", "test", "validation", "epochs", "seconds", "recipe", "seed", "begun")
-RIGHT: Final = frozenset({2, 3, 4, 5, 7})
-"""Columns of numbers."""
+COLUMNS: Final = ("run", "state", "test", "validation", "epochs", "seconds", "recipe", "seed", "begun")
+"""The names of the columns of the table."""
+NUMBER_COLUMNS: Final = frozenset({2, 3, 4, 5, 7})
+"""The indices of the columns that hold numbers."""
 
 
 class Runs(Sequence[ListedRun]):
-    """The runs of a folder, sorted. It shows itself as a table."""
+    """The runs of a folder, sorted. Printed, it is a table."""
 
-    def __init__(self, folder: Path, listed: Sequence[ListedRun]) -> None:
+    def __init__(self, folder: Path, listed_runs: Sequence[ListedRun]) -> None:
         self.folder = folder
-        self._listed = tuple(listed)
+        self._runs = tuple(listed_runs)
 
     @overload
     def __getitem__(self, index: int) -> ListedRun: ...
     @overload
     def __getitem__(self, index: slice) -> Sequence[ListedRun]: ...
     def __getitem__(self, index: int | slice) -> ListedRun | Sequence[ListedRun]:
-        return self._listed[index]
+        return self._runs[index]
 
     def __len__(self) -> int:
-        return len(self._listed)
+        return len(self._runs)
 
     def __iter__(self) -> Iterator[ListedRun]:
-        return iter(self._listed)
+        return iter(self._runs)
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain JSON: the contract's `runs --json`."""
+        """Return the list as plain JSON, as `foveal runs --json` prints it."""
         return {
             "schema": SCHEMA,
             "folder": str(self.folder),
-            "runs": [each.to_json() for each in self._listed],
+            "runs": [run.to_json() for run in self._runs],
         }
 
     def __repr__(self) -> str:
-        if not self._listed:
+        if not self._runs:
             return f"no runs below {printable(str(self.folder), 300)}"
-        laid = text_table(list(HEADER), [each.cells() for each in self._listed], right=set(RIGHT))
+        text = text_table(
+            list(COLUMNS), [run.format_cells() for run in self._runs], right=set(NUMBER_COLUMNS)
+        )
         notes = [
-            f"{printable(each.name, 100)}: {printable(each.reason, 300)}"
-            for each in self._listed
-            if each.reason is not None
+            f"{printable(run.name, 100)}: {printable(run.reason, 300)}"
+            for run in self._runs
+            if run.reason is not None
         ]
-        return "\n".join([laid, *([""] if notes else []), *notes])
+        return "\n".join([text, *([""] if notes else []), *notes])
 
     def _repr_html_(self) -> str:
-        reasons = ["" if run.reason is None else printable(run.reason, 300) for run in self._listed]
-        return html_table(HEADER, [run.cells() for run in self._listed], tooltips=reasons)
+        reasons = ["" if run.reason is None else printable(run.reason, 300) for run in self._runs]
+        return html_table(COLUMNS, [run.format_cells() for run in self._runs], tooltips=reasons)
 
 
-def runs(folder: str | os.PathLike[str] = "runs", *, sort: Sort = "date") -> Runs:
+def runs(folder: str | os.PathLike[str] = "runs", *, sort: SortOrder = "date") -> Runs:
     """List the runs below a folder, also those inside groups that `repeat` made.
 
-    Sorted are they by date (the newest first), accuracy (on the test split; then those that have only been
-    validated), seconds (the quickest first) or name; what lacks the figure comes last. A damaged run is
-    listed with the reason. Symbolic links are followed to runs, but not searched for more.
+    A damaged run is listed with the reason. Of symbolic links, only those to runs are followed.
+
+    Args:
+        folder: The folder that is searched.
+        sort: The order of the list. "date" puts the newest run first, "seconds" the quickest. "accuracy" puts
+            the best on the test split first, then runs that have only a validation accuracy. Runs that lack
+            the value come last.
 
     Raises:
-        RunError: there is no such folder.
-        RecipeError: an unknown order.
+        RunError: There is no such folder.
+        RecipeError: The order is unknown.
     """
-    if sort not in ORDERS:
-        raise RecipeError(f"cannot sort by {sort!r}; choose {', '.join(ORDERS)}")
+    if sort not in SORT_ORDERS:
+        raise RecipeError(f"cannot sort by {sort!r}; choose {', '.join(SORT_ORDERS)}")
     root = Path(folder)
     if not root.is_dir():
         raise RunError(f"{root} is no folder; foveal train DIR makes runs in the folder runs")
-    return Runs(root, sorted(map(look, find(root)), key=_KEYS[sort]))
+    return Runs(root, sorted(map(read_run, find_runs(root)), key=_SORT_KEYS[sort]))
 
 
-def find(root: Path) -> Iterator[tuple[Path, str, str | None]]:
-    """Find the runs below a folder, in the order of their names.
+class RunLocation(NamedTuple):
+    """Where `find_runs` found a run."""
 
-    Given are of each its path, its path below `root`, and why it cannot even be opened, or None.
-    """
-    waiting = [(root, "")]
-    while waiting:
-        path, name = waiting.pop()
+    path: Path
+    """The run folder."""
+    name: str
+    """The path of the run below the searched folder, with slashes."""
+    error: str | None = None
+    """Why the folder cannot be opened, or None if it can."""
+
+
+def find_runs(root: Path) -> Iterator[RunLocation]:
+    """Find the runs below a folder, in the order of their names."""
+    stack = [(root, "")]
+    while stack:
+        path, name = stack.pop()
         try:
-            with os.scandir(path) as entries:
-                inside = sorted(entries, key=lambda entry: entry.name)
+            with os.scandir(path) as iterator:
+                entries = sorted(iterator, key=lambda entry: entry.name)
         except OSError as error:
-            yield path, name, f"{path} cannot be read: {error.strerror or error}"
+            yield RunLocation(path, name, f"{path} cannot be read: {error.strerror or error}")
             continue
-        if MARKS & {entry.name for entry in inside}:
-            yield path, name or ".", None
+        if RUN_MARKERS & {entry.name for entry in entries}:
+            yield RunLocation(path, name or ".")
             continue
-        if name.count("/") + (name != "") >= DEPTH:
-            continue
-        for entry in reversed(inside):
-            if entry.name.startswith(".") or not _is_folder(entry):  # a run being made has a hidden name
-                continue
-            below = Path(entry.path)
-            if entry.is_symlink() and not any((below / mark).exists() for mark in MARKS):
-                continue  # it might lead in a circle
-            waiting.append((below, f"{name}/{entry.name}".lstrip("/")))
+        depth = name.count("/") + (name != "")
+        if depth < MAX_DEPTH:
+            subfolders = [entry for entry in reversed(entries) if _is_searched(entry)]
+            stack += [(Path(entry.path), f"{name}/{entry.name}".lstrip("/")) for entry in subfolders]
 
 
-def _is_folder(entry: "os.DirEntry[str]") -> bool:
+def _is_searched(entry: "os.DirEntry[str]") -> bool:
+    """Whether runs are searched in an entry of a folder."""
+    if entry.name.startswith("."):  # a run that is being created has a hidden name
+        return False
     try:
-        return entry.is_dir()
+        is_folder = entry.is_dir()
     except OSError:
         return False
+    if is_folder and entry.is_symlink():  # a link to another folder than a run might lead in a circle
+        return any((Path(entry.path) / marker).exists() for marker in RUN_MARKERS)
+    return is_folder
 
 
-def look(found: tuple[Path, str, str | None]) -> ListedRun:
-    """Read what the list says of a run that `find` found; whatever is wrong with it is its reason."""
-    path, name, unreadable = found
+def read_run(location: RunLocation) -> ListedRun:
+    """Read what the list shows of a run. If its files are damaged, the reason says so; nothing is raised."""
+    path, name, unreadable = location
     if unreadable is not None:
         return ListedRun(path=path, name=name, state="damaged", reason=unreadable)
     try:
-        return _read(path, name)
+        return _read_files(path, name)
     except (FovealError, OSError, ValueError, OverflowError) as error:
         return ListedRun(path=path, name=name, state="damaged", reason=" ".join(str(error).split()))
 
 
-def _read(path: Path, name: str) -> ListedRun:
-    for each in READ:
-        file = path / each
-        if file.is_file() and file.stat().st_size > LARGEST:
-            raise RunError(f"{file} is larger than {LARGEST:,} bytes")
+def _read_files(path: Path, name: str) -> ListedRun:
+    for file_name in RUN_FILES:
+        file = path / file_name
+        if file.is_file() and file.stat().st_size > MAX_FILE_BYTES:
+            raise RunError(f"{file} is larger than {MAX_FILE_BYTES:,} bytes")
     folder = RunFolder(path)
     recipe = folder.recipe
     require(recipe, {"name": str}, "recipe.json")
     events, history = folder.events(), folder.history()
     state = folder.state
-    seconds = [event["seconds"] for event in events if event["event"] == "trained"]
-    best = min(
+    seconds = [event.seconds for event in events if isinstance(event, Trained)]
+    _, best_accuracy = min(
         (
-            (each.validation_loss, each.validation_accuracy)
-            for each in history
-            if each.validation_loss is not None
+            (record.validation_loss, record.validation_accuracy)
+            for record in history
+            if record.validation_loss is not None
         ),
         key=lambda pair: pair[0],
         default=(None, None),
     )
-    validation, test = _judged(folder.evaluation)
+    validation_accuracy, test_accuracy = _read_accuracies(folder.evaluation)
     return ListedRun(
         path=path,
         name=name,
         state=state,
         recipe=recipe["name"],
-        seed=folder.environment["seed"],
+        seed=folder.environment.seed,
         epochs=len(history),
-        validation_accuracy=best[1] if validation is None else validation,
-        test_accuracy=test,
+        validation_accuracy=best_accuracy if validation_accuracy is None else validation_accuracy,
+        test_accuracy=test_accuracy,
         seconds=seconds[-1] if seconds and state in ("trained", "evaluated") else None,
-        date=_local(events[0]["time"]) if events else None,
-        reason=_gone(path) if state == "training" else None,
+        date=_parse_local_time(events[0]["time"]) if events else None,
+        reason=_describe_lost_process(path) if state == "training" else None,
     )
 
 
-def _judged(file: Path) -> tuple[float | None, float | None]:
-    """Read the accuracies on the validation and the test split, as far as they were measured."""
+def _read_accuracies(file: Path) -> tuple[float | None, float | None]:
+    """Read the accuracies on the validation and the test split; None where a split was not evaluated."""
     if not file.is_file():
         return None, None
-    whole = read_json(file)
-    found: list[float | None] = []
+    content = read_json(file)
+    accuracies: list[float | None] = []
     for split in ("validation", "test"):
-        require(whole, {split: (dict, None)}, file.name)
-        if whole[split] is not None:
-            require(whole[split], {"accuracy": float}, f"{file.name}: {split}")
-        found.append(None if whole[split] is None else float(whole[split]["accuracy"]))
-    return found[0], found[1]
+        require(content, {split: (dict, None)}, file.name)
+        if content[split] is not None:
+            require(content[split], {"accuracy": float}, f"{file.name}: {split}")
+        accuracies.append(None if content[split] is None else float(content[split]["accuracy"]))
+    return accuracies[0], accuracies[1]
 
 
-def _gone(path: Path) -> str | None:
-    """Say that the process that trained a run has ended without a word, where that can be seen."""
+def _describe_lost_process(path: Path) -> str | None:
+    """Return a note if the process that trained a run has ended without saving its state, else None."""
     file = path / ".writer.json"
-    if os.name != "posix" or not file.is_file():  # elsewhere to ask for a process may end it
+    if os.name != "posix" or not file.is_file():  # on Windows, os.kill would end the process
         return None
-    who = read_json(file, limit=10_000)
-    require(who, {"pid": int, "host": str}, file.name)
-    if who["host"] != platform.node() or not 0 < who["pid"] < 2**31:
+    writer = read_json(file, limit=10_000)
+    require(writer, {"pid": int, "host": str}, file.name)
+    if writer["host"] != platform.node() or not 0 < writer["pid"] < 2**31:
         return None
     try:
-        os.kill(who["pid"], 0)  # asks only whether it is there
+        os.kill(writer["pid"], 0)  # signal 0 checks only whether the process exists
     except ProcessLookupError:
         return f"its process ended without a word; go on with: foveal resume {path}"
     except OSError:
-        pass  # it is somebody else's
+        pass  # the process exists and belongs to another user
     return None
 
 
-def _local(time: str) -> datetime:
-    found = datetime.fromisoformat(time)
-    return (found if found.tzinfo is not None else found.replace(tzinfo=UTC)).astimezone()
+def _parse_local_time(text: str) -> datetime:
+    time = datetime.fromisoformat(text)
+    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).astimezone()
 
 
-def _percent(share: float | None) -> str:
-    """Write a share; what is not exactly 1 is never written as 100 %."""
+def _format_percent(share: float | None) -> str:
+    """Format a share as a percentage. A share below 1 is never shown as 100 %."""
     if share is None:
         return "–"
-    shown = f"{100 * share:.2f}"
-    return "> 99.99 %" if shown == "100.00" and share < 1 else f"{shown} %"
+    text = f"{100 * share:.2f}"
+    return "> 99.99 %" if text == "100.00" and share < 1 else f"{text} %"
 
 
 def _by_date(run: ListedRun) -> tuple[Any, ...]:
@@ -293,7 +318,7 @@ def _by_name(run: ListedRun) -> tuple[Any, ...]:
     return (run.name,)
 
 
-_KEYS: Final[dict[str, Callable[[ListedRun], tuple[Any, ...]]]] = {
+_SORT_KEYS: Final[dict[str, Callable[[ListedRun], tuple[Any, ...]]]] = {
     "accuracy": _by_accuracy,
     "date": _by_date,
     "seconds": _by_seconds,

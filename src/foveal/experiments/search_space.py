@@ -16,7 +16,9 @@ from optuna.distributions import (
 
 from foveal.errors import RecipeError
 from foveal.recipe import overrides as changes
-from foveal.recipe.recipe import ModelS, Muon, Recipe
+from foveal.recipe.networks import ModelS
+from foveal.recipe.optimizers import Muon
+from foveal.recipe.recipe import Recipe
 
 RATES = ("learning_rate", "bias_learning_rate", "head_learning_rate", "l2", "epsilon")
 """Settings whose ranges are drawn on a log scale: a factor counts there, not a difference."""

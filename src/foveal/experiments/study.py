@@ -3,19 +3,21 @@
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from foveal import progress
-from foveal.comparison.winner_bias import Selection, select
+from foveal.comparison.winner_bias import Selection, select_best
 from foveal.errors import RecipeError, RunError
-from foveal.evaluation.metrics import Evaluation, percent, softmax
+from foveal.evaluation.calibration import softmax
+from foveal.evaluation.metrics import Evaluation, format_percent
 from foveal.evaluation.predict import load_predictions
 from foveal.experiments.search_space import value_of
-from foveal.files.run_folder import RunFolder, read_json
+from foveal.files.atomic import read_json
+from foveal.files.events import CutShort, EpochEnded, Event, GivenUp, Resumed, TestSplitOpened, Trained
+from foveal.files.run_folder import RunFolder
 from foveal.files.typed_json import require
 from foveal.recipe.recipe import Recipe
 from foveal.runs.run import Run
@@ -89,24 +91,22 @@ class Trial:
         )
 
 
-def _state(events: list[dict[str, Any]], epochs: int, judged: Evaluation | None) -> State:
+def _state(events: list[Event], epochs: int, judged: Evaluation | None) -> State:
     if judged is not None:
         # An event counts if the run ended there: one from before a kill may have been overtaken.
-        cut = [each for each in events if each["event"] == "cut short" and each.get("epoch") == epochs]
+        cut = [each for each in events if isinstance(each, CutShort) and each.epoch == epochs]
         if not cut:
             return "trained"
-        return "out of time" if cut[-1].get("why") == "time" else "pruned"
-    return "diverged" if any(each["event"] == "given up" for each in events) else "under way"
+        return "out of time" if cut[-1].why == "time" else "pruned"
+    return "diverged" if any(isinstance(each, GivenUp) for each in events) else "under way"
 
 
-def _seconds(events: list[dict[str, Any]]) -> float:
+def _seconds(events: list[Event]) -> float:
     """Return what a trial took; of one that was interrupted, its epochs only."""
-    names = [each["event"] for each in events]
-    if "resumed" in names or "trained" not in names:
-        last = {each["epoch"]: each.get("seconds", 0.0) for each in events if each["event"] == "epoch"}
-        return float(sum(last.values()))
-    times = [datetime.fromisoformat(each["time"]) for each in events]
-    return max(0.0, (times[names.index("trained")] - times[0]).total_seconds())
+    ends = [each for each in events if isinstance(each, Trained)]
+    if not ends or any(isinstance(each, Resumed) for each in events):
+        return sum({each.epoch: each.seconds for each in events if isinstance(each, EpochEnded)}.values())
+    return max(0.0, (ends[0].when - events[0].when).total_seconds())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +182,7 @@ class Study:
             values = [each.settings.get(path, str(value_of(self.recipe, path))) for path in self.searched]
             mark = " ←" if each is self.winner else ""
             shown = [progress.printable(value, 30) for value in values]
-            accuracy = "–" if each.accuracy is None else percent(each.accuracy, n)
+            accuracy = "–" if each.accuracy is None else format_percent(each.accuracy, n)
             rows.append([str(each.number), *shown, each.state, accuracy, f"{each.seconds:,.1f}{mark}"])
         header = ["trial", *(_short(path, self.searched) for path in self.searched)]
         laid = text_table([*header, "state", "validation accuracy", "seconds"], rows)
@@ -192,21 +192,21 @@ class Study:
 
     def _sentences(self) -> str:
         chosen, test, n = self.selection, self.test, self.selection.images
-        low, high = (percent(end, n) for end in chosen.interval)
-        said = f"Trial {self.winner.number} won with {percent(chosen.accuracy, n)} of {n:,} validation images"
+        low, high = (format_percent(end, n) for end in chosen.interval)
+        said = f"Trial {self.winner.number} won with {format_percent(chosen.accuracy, n)} of {n:,} validation images"
         if chosen.models == 1:
             said += "; no other came to its end, so nothing was chosen. "
         else:
             said += (
                 f", the best of {chosen.models} trials that came to their end. Chosen by these images, it "
                 f"looks better on them than it is, by about {100 * chosen.inflation:.1f} points: corrected, "
-                f"{percent(chosen.corrected, n)} (95 % interval {low} to {high}). "
+                f"{format_percent(chosen.corrected, n)} (95 % interval {low} to {high}). "
             )
         if test is None:
             return said + "No test split was opened: the validation figures are all there is."
-        low, high = (percent(end, test.n) for end in test.accuracy_interval)
+        low, high = (format_percent(end, test.n) for end in test.accuracy_interval)
         said += (
-            f"The estimate that nothing was chosen by: {percent(test.accuracy, test.n)} of {test.n:,} test "
+            f"The estimate that nothing was chosen by: {format_percent(test.accuracy, test.n)} of {test.n:,} test "
             f"images (95 % interval {low} to {high})."
         )
         if self.openings > 1:
@@ -231,7 +231,7 @@ def load(path: Path) -> Study:
     right, losses, images = [], [], None
     for each in finished:
         run = Run(each.path)
-        files = run.folder.dataset["splits"]["validation"]["files"]
+        files = run.folder.dataset.splits["validation"].files
         evaluation = run.evaluation("validation")
         assert evaluation is not None  # it is trained
         if files != (images := images or files):
@@ -242,7 +242,7 @@ def load(path: Path) -> Study:
         right.append(found.argmax(axis=1) == labels)
         shares = softmax(found)[np.arange(len(labels)), labels]
         losses.append(-np.log(np.maximum(shares, np.finfo(np.float64).tiny)))
-    selection = select(np.stack(right), np.stack(losses), seed=whole["asked"]["seed"])
+    selection = select_best(np.stack(right), np.stack(losses), seed=whole["asked"]["seed"])
     winner = finished[selection.best]
     try:
         recipe = Recipe.from_json(whole["asked"]["recipe"])
@@ -257,7 +257,7 @@ def load(path: Path) -> Study:
         winner=winner,
         selection=selection,
         test=Run(winner.path).evaluation("test"),
-        openings=sum(event["event"] == "test split opened" for event in events),
+        openings=sum(isinstance(event, TestSplitOpened) for event in events),
         command=_command(whole, winner),
     )
 

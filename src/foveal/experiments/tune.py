@@ -10,12 +10,14 @@ from typing import Any
 
 from foveal import progress
 from foveal.errors import DivergenceError, Interrupted, RecipeError, RunError
-from foveal.evaluation.metrics import percent
+from foveal.evaluation.metrics import format_percent
 from foveal.experiments.sampler import lags, propose
 from foveal.experiments.search_space import Dimension, space
 from foveal.experiments.study import FILE, SCHEMA, Study, Trial, load, read
+from foveal.files.atomic import outside_faults, write_json
 from foveal.files.lock import LOCK, WRITER, only_writer
-from foveal.files.run_folder import EpochRecord, RunFolder, outside_faults, write_json
+from foveal.files.run_folder import RunFolder
+from foveal.files.run_records import EpochRecord
 from foveal.recipe import builtin
 from foveal.recipe import overrides as changes
 from foveal.recipe.overrides import differences
@@ -218,7 +220,7 @@ class _Search:
                         **self._options,
                     )
         except DivergenceError as error:
-            RunFolder(trial.path).event("given up", why=str(error))
+            RunFolder(trial.path).add_event(GivenUp(why=str(error)))
         except Interrupted as interrupted:
             raise Interrupted(
                 f"interrupted in trial {trial.number}, everything is saved; the same command with --out "
@@ -229,10 +231,10 @@ class _Search:
         after = Trial.of(self._path, trial.number, trial.settings)
         told: str = after.state
         if after.accuracy is not None:
-            n = Run(after.path).folder.dataset["splits"]["validation"]["n"]
+            n = Run(after.path).folder.dataset.splits["validation"].n
             if not n:
                 raise RecipeError("nothing validates in this data set, so trials cannot be judged")
-            told += f", validation accuracy {percent(after.accuracy, n)}"
+            told += f", validation accuracy {format_percent(after.accuracy, n)}"
         progress.line(f"trial {trial.number}: {told}, {after.seconds:,.1f} s")
 
     def _resume(self, trial: Trial, stop: Callable[[EpochRecord], bool]) -> None:
@@ -253,8 +255,8 @@ class _Search:
     def _testing(self, done: list[Trial]) -> float:
         """Bound what the test split takes: an epoch shows each training image, which costs more."""
         run = RunFolder(done[0].path)
-        train, test = (run.dataset["splits"][split]["n"] for split in ("train", "test"))
-        epochs = [float(each.get("seconds", 0.0)) for each in run.events() if each["event"] == "epoch"]
+        train, test = (run.dataset.splits[split].n for split in ("train", "test"))
+        epochs = [each.seconds for each in run.events() if isinstance(each, EpochEnded)]
         return max(epochs, default=0.0) * float(test / max(1, train))
 
     def _stop(self, trial: Trial, done: list[Trial]) -> Callable[[EpochRecord], bool]:
@@ -279,7 +281,7 @@ class _Search:
             if end is not None and now + epoch > end:
                 why = "time"
             if why is not None:
-                RunFolder(trial.path).event("cut short", epoch=record.epoch, why=why)
+                RunFolder(trial.path).add_event(CutShort(epoch=record.epoch, why=why))
             return why is not None
 
         return stop

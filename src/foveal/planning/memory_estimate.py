@@ -7,10 +7,11 @@ from torch import Tensor, nn
 
 from foveal.data.dataset import Dataset
 from foveal.errors import OutsideError
-from foveal.evaluation.predict import BATCH
+from foveal.evaluation.predict import BATCH_SIZE
 from foveal.memory import available
 from foveal.models import registry
-from foveal.recipe.recipe import Custom, Recipe
+from foveal.recipe.networks import Custom
+from foveal.recipe.recipe import Recipe
 from foveal.training.epoch import training_loss
 
 TRIED = 2
@@ -80,4 +81,4 @@ def needed(network: nn.Module, dataset: Dataset) -> tuple[int, int]:
     del loss
     image = int(held / TRIED * PASSING) + images[0].nbytes
     fixed = COPIES * sum(each.nbytes for each in network.state_dict().values())
-    return fixed + BATCH * image, image
+    return fixed + BATCH_SIZE * image, image

@@ -9,7 +9,7 @@ import torch
 
 from foveal.data.batches import Batch, training_batches, training_parts
 from foveal.data.dataset import Dataset
-from foveal.evaluation.predict import logits
+from foveal.evaluation.predict import compute_logits
 from foveal.models import registry
 from foveal.recipe.recipe import Recipe
 from foveal.training import optimizers
@@ -52,9 +52,9 @@ def measure(recipe: Recipe, dataset: Dataset, *, seed: int) -> Cost:
     low = step_seconds(recipe, batches(recipe.shrink_at(0)), **shape) if recipe.low_resolution else full
     network = registry.build(recipe.model, **shape, seed=seed)
     some = dataset.rows("train")[:CLASSIFIED]
-    logits(network, dataset.pack.pixels, some[:1])
+    compute_logits(network, dataset.pack.pixels, some[:1])
     began = time.perf_counter()
-    logits(network, dataset.pack.pixels, some)
+    compute_logits(network, dataset.pack.pixels, some)
     return Cost(low=low, full=full, image=(time.perf_counter() - began) / len(some))
 
 

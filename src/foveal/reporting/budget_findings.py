@@ -1,30 +1,30 @@
 """A run's journal -> what its time budget was, what was planned for it, and what became of that."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
+from foveal.files.events import BudgetCorrected, Event, Planned, RolledBack, Trained
 from foveal.reporting.findings import Finding, count
 
 
-def findings_of_budget(events: Sequence[Mapping[str, Any]]) -> list[Finding]:
+def findings_of_budget(events: Sequence[Event]) -> list[Finding]:
     """Say what was planned within which budget, why, how it was corrected, and what more time would change.
 
     Nothing is said of a run without a budget, or of one that has not ended.
     """
-    plans = [event for event in events if event["event"] == "plan"]
-    ends = [event for event in events if event["event"] == "trained"]
+    plans = [event for event in events if isinstance(event, Planned)]
+    ends = [event for event in events if isinstance(event, Trained)]
     if not plans or not ends:
         return []
     plan, end = plans[0], ends[-1]
-    corrections = [event for event in events if event["event"] == "budget"]
-    backs = [event for event in events if event["event"] == "went back"]
-    planned, taken = int(plan["steps"]), int(end["steps"])
+    corrections = [event for event in events if isinstance(event, BudgetCorrected)]
+    backs = [event for event in events if isinstance(event, RolledBack)]
+    planned, taken = plan.steps or 0, end.steps
     sentence = (
-        f"Training was planned to fit into {duration(plan['seconds'])}: {'; '.join(plan['why'])}. "
+        f"Training was planned to fit into {duration(plan.seconds)}: {'; '.join(plan.why)}. "
         f"It took {count(taken, 'step')}"
     )
     if corrections:
-        slowest = max(event["slowdown"] for event in corrections)
+        slowest = max(event.slowdown for event in corrections)
         sentence += f" where {planned:,} were planned: their number was corrected "
         sentence += "once" if len(corrections) == 1 else f"{len(corrections)} times"
         sentence += f", as a step took up to {slowest:.2f} times as long as measured at first"
@@ -32,13 +32,13 @@ def findings_of_budget(events: Sequence[Mapping[str, Any]]) -> list[Finding]:
     if backs:
         back = backs[-1]
         sentence += (
-            f" Training diverged after step {back['step']}; it went back to step {back['to']} "
+            f" Training diverged after step {back.step}; it went back to step {back.to} "
             f"and on with half the learning rate."
         )
-    more = str(plan["more"])
+    more = plan.more
     sentence += f" {more[:1].upper()}{more[1:]}."
     numbers = {
-        "seconds": plan["seconds"],
+        "seconds": plan.seconds,
         "planned_steps": planned,
         "steps": taken,
         "corrections": len(corrections),

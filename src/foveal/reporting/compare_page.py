@@ -6,7 +6,7 @@ from typing import Any
 
 from foveal.comparison import recipes, result
 from foveal.comparison.recipes import RecipeComparison
-from foveal.comparison.result import Apart, Comparison
+from foveal.comparison.result import Comparison, Disagreement
 from foveal.progress import printable
 from foveal.reporting.html import data_url, fill
 
@@ -23,7 +23,9 @@ class _Side:
     shown: list[dict[str, Any]]
 
 
-def gallery(found: Comparison | RecipeComparison) -> tuple[tuple[Apart, ...], tuple[Apart, ...]]:
+def gallery(
+    found: Comparison | RecipeComparison,
+) -> tuple[tuple[Disagreement, ...], tuple[Disagreement, ...]]:
     """Return the images that the page shows: those that the first alone gets right, and the second alone."""
     if isinstance(found, RecipeComparison) or len(found.pairs) != 1:
         return (), ()

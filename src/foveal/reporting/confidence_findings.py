@@ -1,7 +1,7 @@
 """What an evaluation tells about a model's probabilities, and the whole in two sentences."""
 
-from foveal.evaluation.calibration import ACCURACIES, Answering, Confidence
-from foveal.evaluation.metrics import Evaluation, percent
+from foveal.evaluation.calibration import TARGET_ACCURACIES, Confidence, Selective
+from foveal.evaluation.metrics import Evaluation, format_percent
 from foveal.progress import printable
 from foveal.reporting.findings import Finding, count
 
@@ -43,12 +43,12 @@ def _calibration(e: Evaluation) -> Finding:
     now = calibrated or as_trained
     beyond = now.error > now.error_limit
     chance = (
-        f"{percent(now.error_by_chance, e.n)} on average, and no more than "
-        f"{percent(now.error_limit, e.n)} in 95 of 100 cases"
+        f"{format_percent(now.error_by_chance, e.n)} on average, and no more than "
+        f"{format_percent(now.error_limit, e.n)} in 95 of 100 cases"
     )
     sentence = (
         f"{'With its temperature, confidence' if calibrated else 'Confidence'} and accuracy differ by "
-        f"{percent(now.error, e.n)}. On so many images, chance alone would make it {chance}: "
+        f"{format_percent(now.error, e.n)}. On so many images, chance alone would make it {chance}: "
     )
     if beyond:
         side = "high" if now.confidence > e.accuracy else "low"
@@ -59,7 +59,7 @@ def _calibration(e: Evaluation) -> Finding:
         which = "too sure" if as_trained.confidence > e.accuracy else "not sure enough"
         sentence += (
             f" As trained, without the temperature of {e.confidence.temperature:.3f} fitted on validation "
-            f"images, it was {percent(as_trained.error, e.n)}, {which} on the whole."
+            f"images, it was {format_percent(as_trained.error, e.n)}, {which} on the whole."
         )
     numbers = {
         "n": e.n,
@@ -76,9 +76,9 @@ def _calibration(e: Evaluation) -> Finding:
     return Finding(kind="calibration", sentence=sentence, numbers=numbers)
 
 
-def _chosen(confidence: Confidence) -> Answering | None:
+def _chosen(confidence: Confidence) -> Selective | None:
     """Return the threshold worth a sentence: for 95 %, or the next that is not reached anyway."""
-    wanted = sorted(confidence.answering, key=lambda each: (each.wanted < ACCURACIES[1], each.wanted))
+    wanted = sorted(confidence.answering, key=lambda each: (each.wanted < TARGET_ACCURACIES[1], each.wanted))
     return wanted[0] if wanted else None
 
 
@@ -88,10 +88,10 @@ def _answers(e: Evaluation) -> list[Finding]:
         return []
     low, high = chosen.accuracy_interval
     sentence = (
-        f"For {percent(chosen.wanted, 100)} right among answers, validation images ask for a probability of "
-        f"at least {percent(chosen.least, 100)}: of the {printable(e.split, 40)} images it then answers "
-        f"{percent(chosen.coverage, e.n)} and is right in {percent(chosen.accuracy, chosen.n)} of these "
-        f"(95 % interval {percent(low, chosen.n)} to {percent(high, chosen.n)})."
+        f"For {format_percent(chosen.wanted, 100)} right among answers, validation images ask for a probability of "
+        f"at least {format_percent(chosen.least, 100)}: of the {printable(e.split, 40)} images it then answers "
+        f"{format_percent(chosen.coverage, e.n)} and is right in {format_percent(chosen.accuracy, chosen.n)} of these "
+        f"(95 % interval {format_percent(low, chosen.n)} to {format_percent(high, chosen.n)})."
     )
     numbers = {
         "wanted": chosen.wanted,
@@ -113,9 +113,9 @@ def _sets(e: Evaluation) -> list[Finding]:
     low, high = sets.coverage_interval
     sentence = (
         f"To have the true class among those it names in 95 of 100 cases, it has to name "
-        f"{sets.size:.2f} classes on average, a single one for {percent(sets.single, e.n)} of the images; on "
-        f"{printable(e.split, 40)} images the true class was among them in {percent(sets.coverage, e.n)} of "
-        f"cases (95 % interval {percent(low, e.n)} to {percent(high, e.n)})."
+        f"{sets.size:.2f} classes on average, a single one for {format_percent(sets.single, e.n)} of the images; on "
+        f"{printable(e.split, 40)} images the true class was among them in {format_percent(sets.coverage, e.n)} of "
+        f"cases (95 % interval {format_percent(low, e.n)} to {format_percent(high, e.n)})."
     )
     numbers = {
         "level": sets.level,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 from xml.etree import ElementTree
 
 from foveal.errors import MissingExtraError
-from foveal.files.run_folder import write_bytes
+from foveal.files.atomic import write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from foveal.evaluation.class_groups import MIN_RATIO, Groups, find_groups
-from foveal.evaluation.metrics import BALANCED_RATIO, ClassScores, Evaluation, percent
+from foveal.evaluation.metrics import BALANCED_RATIO, ClassScores, Evaluation, format_percent
 from foveal.progress import printable
 
 SHOWN_PAIRS: Final = 3
@@ -49,7 +49,7 @@ def _accuracy(e: Evaluation) -> Finding:
     low, high = e.accuracy_interval
     sentence = (
         f"{e.n - e.errors:,} of {e.n:,} {printable(e.split, 40)} images were classified correctly: accuracy "
-        f"{percent(e.accuracy, e.n)}, with a 95 % interval from {percent(low, e.n)} to {percent(high, e.n)}."
+        f"{format_percent(e.accuracy, e.n)}, with a 95 % interval from {format_percent(low, e.n)} to {format_percent(high, e.n)}."
     )
     numbers = {"n": e.n, "errors": e.errors, "accuracy": e.accuracy, "accuracy_interval": [low, high]}
     return Finding(kind="accuracy", sentence=sentence, numbers=numbers)
@@ -57,7 +57,7 @@ def _accuracy(e: Evaluation) -> Finding:
 
 def _averages(e: Evaluation) -> Finding:
     largest, smallest = max(c.n for c in e.classes), min(c.n for c in e.classes)
-    macro, weighted = percent(e.macro.f1, e.n), percent(e.weighted.f1, e.n)
+    macro, weighted = format_percent(e.macro.f1, e.n), format_percent(e.weighted.f1, e.n)
     sizes = f"{smallest:,} images" if smallest == largest else f"{smallest:,} to {largest:,} images"
     if e.balanced:
         sentence = (
@@ -68,7 +68,7 @@ def _averages(e: Evaluation) -> Finding:
         sentence = (
             f"The classes are not balanced ({sizes} each): read the macro average (F1 {macro}), where every "
             f"class counts alike. Accuracy and the weighted average (F1 {weighted}) favour large classes; "
-            f"always naming the largest would be right in {percent(largest / e.n, e.n)} of cases."
+            f"always naming the largest would be right in {format_percent(largest / e.n, e.n)} of cases."
         )
     numbers = {
         "balanced": e.balanced,
@@ -118,16 +118,18 @@ def _extreme(which: str, ranked: Sequence[ClassScores]) -> Finding:
         for c in rest
         if c.recall_interval is not None and c.recall_interval[0] <= high and c.recall_interval[1] >= low
     ]
-    share = percent(first.recall, first.n)
+    share = format_percent(first.recall, first.n)
     if len(level) > 1:
         names = _names([c.name for c in level])
         sentence = f"The {which} classes are {names}, level with each other: {share} of their images found."
     else:
-        precision = "" if first.precision is None else f", precision {percent(first.precision, first.n)}"
+        precision = (
+            "" if first.precision is None else f", precision {format_percent(first.precision, first.n)}"
+        )
         sentence = (
             f"The {which} class is {_name(first.name)}: {share} of its {count(first.n, 'image')} found (95 % "
-            f"interval {percent(low, first.n)} to {percent(high, first.n)}){precision}, F1 "
-            f"{percent(first.f1, first.n)}."
+            f"interval {format_percent(low, first.n)} to {format_percent(high, first.n)}){precision}, F1 "
+            f"{format_percent(first.f1, first.n)}."
         )
         if len(rivals) == len(rest):
             sentence += " Its interval overlaps that of every other class, so the order is not certain."
@@ -136,7 +138,7 @@ def _extreme(which: str, ranked: Sequence[ClassScores]) -> Finding:
             sentence += f" Its interval overlaps that of {others}: the order is not certain."
         else:
             sentence += f" No other interval overlaps; {_name(rest[0].name)} is next, with "
-            sentence += f"{percent(rest[0].recall, rest[0].n)}."
+            sentence += f"{format_percent(rest[0].recall, rest[0].n)}."
     numbers = {
         "classes": [c.name for c in level],
         "n": first.n,
@@ -176,7 +178,7 @@ def _confused_pairs(e: Evaluation) -> list[Finding]:
         rank = "Most confused" if place == 1 else "As often" if errors == before else "Next"
         before = errors
         sentence = (
-            f"{rank}: {_name(a)} and {_name(b)}, with {percent(errors / e.errors, e.errors)} of the "
+            f"{rank}: {_name(a)} and {_name(b)}, with {format_percent(errors / e.errors, e.errors)} of the "
             f"{count(e.errors, 'error')} ({_name(a)} taken for {_name(b)} {_times(counts[i, j])}, "
             f"{_name(b)} for {_name(a)} {_times(counts[j, i])})."
         )
@@ -197,7 +199,10 @@ def _groups(e: Evaluation) -> list[Finding]:
     if division is None:
         return []
     groups = [[e.classes[i].name for i in group] for group in division.groups]
-    inside, even = percent(division.inside, e.errors), percent(division.inside_if_even, e.errors)
+    inside, even = (
+        format_percent(division.inside, e.errors),
+        format_percent(division.inside_if_even, e.errors),
+    )
     if division.found:
         real = [group for group in groups if len(group) > 1]
         alone = [group[0] for group in groups if len(group) == 1]
@@ -224,7 +229,7 @@ def _why_no_groups(division: Groups) -> str:
     if len(division.groups) == 1:
         return "no division of the classes keeps the errors together"
     if division.chance > 0.01:
-        trials = percent(division.chance, 100)
+        trials = format_percent(division.chance, 100)
         return f"errors spread evenly look as grouped as these in about {trials} of trials"
     if division.ratio is not None and division.ratio < MIN_RATIO:
         return (

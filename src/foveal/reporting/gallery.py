@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from foveal.data.decode import encode_webp
-from foveal.evaluation.attribution import embeddings, evidence, explains
-from foveal.evaluation.calibration import surest
+from foveal.evaluation.attribution import can_explain, compute_embeddings, compute_evidence_maps
+from foveal.evaluation.calibration import find_confident_errors
 
 Pixels = NDArray[np.uint8]
 Ints = NDArray[np.int64]
@@ -134,7 +134,7 @@ def build(
     """
     labels = images.labels[rows]
     predicted = probabilities.argmax(axis=1)
-    order = np.array(surest(probabilities, labels, most=len(rows)), dtype=np.int64)
+    order = np.array(find_confident_errors(probabilities, labels, most=len(rows)), dtype=np.int64)
     if not len(order):
         return None
     cells, kept = _cells(labels[order], predicted[order], order)
@@ -159,7 +159,7 @@ def build(
         worst=_worst(
             images, rows, worst, places, probabilities, network=network, training=training, tiles=tiles
         ),
-        searched=0 if training is None or not explains(network) else min(SEARCHED, len(training)),
+        searched=0 if training is None or not can_explain(network) else min(SEARCHED, len(training)),
         sheet=tiles.sheet(),
     )
 
@@ -197,9 +197,12 @@ def _worst(
     true, predicted = images.labels[own], probabilities[chosen].argmax(axis=1)
     maps: list[tuple[int | None, int | None]] = [(None, None)] * len(chosen)
     found: list[tuple[Neighbour, ...]] = [()] * len(chosen)
-    if explains(network):
+    if can_explain(network):
         pixels = np.array(images.pixels[own])
-        first, second = evidence(network, pixels, predicted), evidence(network, pixels, true)
+        first, second = (
+            compute_evidence_maps(network, pixels, predicted),
+            compute_evidence_maps(network, pixels, true),
+        )
         largest = np.maximum(np.abs(first).max(axis=(1, 2)), np.abs(second).max(axis=(1, 2)))
         one, two = (tiles.add(_overlaid(pixels, each, largest)) for each in (first, second))
         maps = [(one + place, two + place) for place in range(len(chosen))]
@@ -236,7 +239,10 @@ def _neighbours(
 ) -> list[tuple[Neighbour, ...]]:
     """Find the training images that look most like some images, to the network."""
     searched = np.sort(np.random.default_rng(0).permutation(training)[:SEARCHED])
-    alike = embeddings(network, images.pixels, own) @ embeddings(network, images.pixels, searched).T
+    alike = (
+        compute_embeddings(network, images.pixels, own)
+        @ compute_embeddings(network, images.pixels, searched).T
+    )
     nearest = np.argsort(-alike, axis=1, kind="stable")[:, :NEIGHBOURS]  # (errors, NEIGHBOURS)
     first = tiles.add(images.pixels[searched[nearest].ravel()])
     width = nearest.shape[1]

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.errors import RunError
-from foveal.files.run_folder import outside_faults, write_bytes
+from foveal.files.atomic import outside_faults, write_bytes
 from foveal.progress import printable
 from foveal.reporting import plots
 from foveal.reporting.report import Report

@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from foveal.evaluation.calibration import Calibration, Confidence
 from foveal.evaluation.metrics import Evaluation
-from foveal.evaluation.roc import ClassCurves, shown
-from foveal.files.run_folder import EpochRecord
+from foveal.evaluation.roc import ClassCurves, format_area
+from foveal.files.run_records import EpochRecord
 from foveal.progress import printable
 from foveal.reporting.drawing import (
     ACCENT,
@@ -295,7 +295,7 @@ def _worst_first(axes: "Axes", lines: Sequence[_Line], *, drawstyle: str = "defa
             linewidth=1.4,
             zorder=4 - place / len(named),  # the worst on top
             # The number comes first: a label that begins with "_" would be left out of the legend.
-            label=f"{shown(line.area)}  {printable(line.name, 20)}",
+            label=f"{format_area(line.area)}  {printable(line.name, 20)}",
             drawstyle=drawstyle,
         )
     axes.grid()

@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from foveal.evaluation.metrics import Evaluation
 from foveal.evaluation.roc import ClassCurves
-from foveal.files.run_folder import EpochRecord, RunFolder
+from foveal.files.events import Event, LearningRateCut, Resumed, Trained
+from foveal.files.run_folder import RunFolder
+from foveal.files.run_records import DatasetRecord, EnvironmentRecord, EpochRecord
 from foveal.reporting.budget_findings import findings_of_budget
 from foveal.reporting.confidence_findings import findings_of_confidence, summary
 from foveal.reporting.findings import Finding, findings_of_evaluation
@@ -27,12 +29,12 @@ class Report:
     title: str
     recipe: Mapping[str, Any]
     """`recipe.json`."""
-    dataset: Mapping[str, Any]
-    """`dataset.json`."""
-    environment: Mapping[str, Any]
-    """`environment.json`."""
+    dataset: DatasetRecord
+    """The images, classes and splits."""
+    environment: EnvironmentRecord
+    """What the run was trained with and on."""
     history: Sequence[EpochRecord]
-    events: Sequence[Mapping[str, Any]] = ()
+    events: Sequence[Event] = ()
     """`events.jsonl`: how training ended, and the learning-rate cut after the last epoch."""
     validation: Evaluation | None = None
     test: Evaluation | None = None
@@ -77,8 +79,8 @@ class Report:
     def next_learning_rate(self) -> float | None:
         """The rate that another epoch would have trained with, where it was cut after the last one."""
         for event in self.events:
-            if event["event"] == "plateau" and self.history and event["epoch"] == self.history[-1].epoch:
-                return float(event["learning_rate"])
+            if isinstance(event, LearningRateCut) and self.history and event.epoch == self.history[-1].epoch:
+                return event.learning_rate
         return None
 
     @property
@@ -104,28 +106,26 @@ class Report:
     @property
     def seconds(self) -> float | None:
         """How long training took (since it was last resumed), if it has ended."""
-        ends = [
-            event["seconds"] for event in self.events if event["event"] == "trained" and "seconds" in event
-        ]
-        return float(ends[-1]) if ends else None
+        ends = [event.seconds for event in self.events if isinstance(event, Trained)]
+        return ends[-1] if ends else None
 
     @property
     def stopped(self) -> str | None:
         """Why training ended, if it has: "finished" or "early"."""
-        ends = [str(event["stopped"]) for event in self.events if event["event"] == "trained"]
+        ends = [event.stopped for event in self.events if isinstance(event, Trained)]
         return ends[-1] if ends else None
 
     @property
     def resumed(self) -> bool:
         """Whether training was ever resumed."""
-        return any(event["event"] == "resumed" for event in self.events)
+        return any(isinstance(event, Resumed) for event in self.events)
 
     @property
     def command(self) -> str:
         """The command that trains the same run again, from the run's `recipe.json`."""
         then = self.environment
-        parts = ["foveal", "train", PurePath(str(then.get("data") or "DATA")).name, "--recipe", "recipe.json"]
+        parts = ["foveal", "train", PurePath(then.data).name, "--recipe", "recipe.json"]
         for option in ("validation", "group", "seed"):
-            if then.get(option) is not None:
-                parts += [f"--{option}", str(then[option])]
+            if (value := getattr(then, option)) is not None:
+                parts += [f"--{option}", str(value)]
         return shlex.join(parts)

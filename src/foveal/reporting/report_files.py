@@ -4,7 +4,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from foveal.files.run_folder import RunFolder, outside_faults, write_bytes, write_json
+from foveal.files.atomic import outside_faults, write_bytes, write_json
+from foveal.files.run_folder import RunFolder
 from foveal.files.typed_json import plain
 from foveal.reporting import plots, report_page
 from foveal.reporting.confusions import mistakes
@@ -43,13 +44,13 @@ def evaluation_json(report: Report) -> dict[str, Any]:
             "records": [asdict(record) for record in report.history],
         },
         "data": {
-            "fingerprint": report.dataset["fingerprint"],
-            "classes": list(report.dataset["classes"]),
+            "fingerprint": report.dataset.fingerprint,
+            "classes": list(report.dataset.classes),
             "splits": {
-                name: {"n": part["n"], "classes": list(part["classes"])}
-                for name, part in report.dataset["splits"].items()
+                name: {"n": part.n, "classes": list(part.classes)}
+                for name, part in report.dataset.splits.items()
             },
-            "left_out": len(report.dataset["left_out"]),
+            "left_out": len(report.dataset.left_out),
         },
         "network": {
             "trainable": sum(row.trainable for row in report.layers),

@@ -3,11 +3,11 @@
 import base64
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from foveal.evaluation.metrics import BALANCED_RATIO, DEFINITIONS, Evaluation, percent
-from foveal.evaluation.roc import shown
+from foveal.evaluation.metrics import BALANCED_RATIO, DEFINITIONS, Evaluation, format_percent
+from foveal.evaluation.roc import format_area
 from foveal.reporting import drawing
 from foveal.reporting.gallery import Cell, Gallery
 from foveal.reporting.html import data_url, fill, text
@@ -30,10 +30,10 @@ def render(report: Report, pictures: Mapping[str, str], numbers: Mapping[str, An
     from markupsafe import Markup
 
     script = text("report.js")
-    judged, classes = report.judged, report.dataset["classes"]
+    judged, classes = report.judged, report.dataset.classes
     return fill(
         "report.html.j2",
-        {"percent": percent, "rate": rate, "area": shown},
+        {"percent": format_percent, "rate": rate, "area": format_area},
         report=report,
         judged=judged,
         best=best_epoch(report.history),
@@ -43,8 +43,8 @@ def render(report: Report, pictures: Mapping[str, str], numbers: Mapping[str, An
         overfitting_rule=OVERFITTING_RULE,
         balanced_ratio=BALANCED_RATIO,
         recipe=_flat(report.recipe),
-        environment=_flat({key: value for key, value in report.environment.items() if key not in _PRIVATE}),
-        shown_left_out=report.dataset["left_out"][:SHOWN_LEFT_OUT],
+        environment=_flat({key: value for key, value in asdict(report.environment).items() if key not in _PRIVATE}),
+        shown_left_out=report.dataset.left_out[:SHOWN_LEFT_OUT],
         many=len(classes) > MANY_CLASSES,
         matrix=None if judged is None else _matrix(judged, report.gallery),
         sheet=None if report.gallery is None else data_url(report.gallery.sheet.content, "webp"),

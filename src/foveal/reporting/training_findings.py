@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
-from foveal.evaluation.metrics import percent
-from foveal.files.run_folder import EpochRecord
+from foveal.evaluation.metrics import format_percent
+from foveal.files.run_records import EpochRecord
 from foveal.reporting.findings import Finding, count, listing
 
 AS_GOOD: Final = 0.02
@@ -276,4 +276,4 @@ def _percent(change: float) -> str:
 
 
 def _accuracy_share(accuracy: float) -> str:
-    return percent(accuracy, 10_000)  # the history does not say on how many images
+    return format_percent(accuracy, 10_000)  # the history does not say on how many images

@@ -17,8 +17,8 @@ from foveal.deployment.bundle import Bundle
 from foveal.errors import DivergenceError, Interrupted
 from foveal.evaluation.calibration import fit_temperature
 from foveal.evaluation.metrics import cross_entropy
-from foveal.evaluation.predict import logits
-from foveal.files.run_folder import EpochRecord
+from foveal.evaluation.predict import compute_logits
+from foveal.files.run_records import EpochRecord
 from foveal.runs.loggers import Loggers
 from foveal.runs.messages import announce, tell_epoch
 from foveal.runs.run import Run, model_card
@@ -139,7 +139,7 @@ def train_to_the_end(
     session.restore_best()
     validation = dataset.splits.validation
     if best_logits is None and len(validation):
-        best_logits = logits(state.network, dataset.pack.pixels, validation)
+        best_logits = compute_logits(state.network, dataset.pack.pixels, validation)
     bundle = Bundle(
         network=state.network.eval(),
         classes=dataset.classes,
@@ -237,7 +237,7 @@ def _validate(
     every, last = session.recipe.validate_every, session.step >= session.course.steps
     if len(rows) == 0 or not (last or (every is not None and session.epoch % every == 0)):
         return None, None, None
-    found, labels = logits(session.state.network, dataset.pack.pixels, rows), dataset.labels[rows]
+    found, labels = compute_logits(session.state.network, dataset.pack.pixels, rows), dataset.labels[rows]
     if not np.isfinite(found).all():
         raise DivergenceError(
             f"the network's outputs are no longer finite after epoch {session.epoch}, step {session.step}; "

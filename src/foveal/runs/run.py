@@ -17,18 +17,19 @@ from foveal.deployment import bundle as bundles
 from foveal.deployment.bundle import Bundle, Predictions
 from foveal.errors import DataError, RunError
 from foveal.evaluation import metrics
-from foveal.evaluation.calibration import Tuned, probabilities, tune
-from foveal.evaluation.metrics import Evaluation, softmax
+from foveal.evaluation.calibration import Thresholds, choose_thresholds, softmax
+from foveal.evaluation.metrics import Evaluation
 from foveal.evaluation.predict import (
-    averaged_logits,
+    average_logits,
+    compute_logits,
     load_predictions,
-    logits,
+    make_tta_views,
     save_predictions,
-    views_to_average,
 )
-from foveal.evaluation.roc import ClassCurves, class_curves
+from foveal.evaluation.roc import ClassCurves, compute_class_curves
+from foveal.files.atomic import read_json, write_json
 from foveal.files.lock import only_writer
-from foveal.files.run_folder import RunFolder, read_json, write_json
+from foveal.files.run_folder import RunFolder
 from foveal.models import registry
 from foveal.recipe.recipe import Recipe
 from foveal.reporting import gallery as galleries
@@ -175,7 +176,7 @@ class Run:
         if split == "test":
             self.folder.event("test split opened", n=len(rows))
         if found is None:
-            found = logits(network, dataset.pack.pixels, rows)
+            found = compute_logits(network, dataset.pack.pixels, rows)
         labels = dataset.labels[rows]
         save_predictions(
             self.folder.predictions,
@@ -186,11 +187,11 @@ class Run:
             classes=dataset.classes,
             temperature=self.bundle.temperature,
         )
-        tuned = self._tuned() if split == "test" else None
-        evaluation = metrics.evaluate(found, labels, dataset.classes, split=split, tuned=tuned)
+        thresholds = self._tuned() if split == "test" else None
+        evaluation = metrics.evaluate(found, labels, dataset.classes, split=split, thresholds=thresholds)
         if views:
-            seen = views_to_average(mirrored=self.recipe.augmentation.flip)
-            averaged = averaged_logits(network, dataset.pack.pixels, rows, views=seen, plain=found)
+            seen = make_tta_views(mirrored=self.recipe.augmentation.flip)
+            averaged = average_logits(network, dataset.pack.pixels, rows, views=seen, plain=found)
             judged = metrics.evaluate(averaged, labels, dataset.classes, split=split)
             evaluation = evaluation.with_views(len(seen), judged)
         gathered = self._gather(curved=False, fresh={split: evaluation})
@@ -199,12 +200,12 @@ class Run:
             self.folder.event("evaluated", split=split, n=evaluation.n, accuracy=evaluation.accuracy)
         return evaluation
 
-    def _tuned(self) -> Tuned | None:
+    def _tuned(self) -> Thresholds | None:
         """Choose thresholds and the like by the validation images; None where there are none."""
         judged, temperature = self.evaluation("validation"), self.bundle.temperature
         if judged is None or temperature is None:
             return None
-        return tune(*self._predictions(judged), temperature)
+        return choose_thresholds(*self._predictions(judged), temperature)
 
     def _predictions(self, judged: Evaluation) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """Read the logits and labels of an evaluation."""
@@ -249,7 +250,7 @@ class Run:
         return galleries.build(
             images,
             dataset.rows("validation" if judged.split == "validation" else "test"),
-            probabilities(found, self.bundle.temperature),
+            softmax(found, self.bundle.temperature),
             network=self.model,
             training=dataset.rows("train") if neighbours else None,
         )
@@ -280,7 +281,7 @@ class Run:
         found, labels = self._predictions(evaluation)
         rows = self.dataset.rows(split)
         pixels, classes = self.dataset.pack.pixels, self.dataset.classes
-        shares = probabilities(found, self.bundle.temperature)
+        shares = softmax(found, self.bundle.temperature)
         return notebook.errors(pixels, rows, shares, labels, classes, most=most)
 
     def _gather(
@@ -304,7 +305,7 @@ class Run:
         gallery: Gallery | None = None
         if judged is not None and curved:
             found, labels = self._predictions(judged)
-            curves = class_curves(softmax(found), labels, [each.name for each in judged.classes])
+            curves = compute_class_curves(softmax(found), labels, [each.name for each in judged.classes])
             if pictured:
                 gallery = self._gallery(judged, found, neighbours=neighbours)
         decoding = self.bundle.decoding

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from foveal.comparison.recipe_test import difference_of_recipes
+from foveal.comparison.crossed_effects import recipe_difference
 
 DRAWS = int(os.environ.get("FOVEAL_DRAWS", "2000"))
 
@@ -30,7 +30,7 @@ def test_recipes_that_differ_in_their_seeds_alone_are_told_apart_as_rarely_as_pr
         hardness = draw.beta(4, 0.6, size=300)  # most images are easy
         first = simulated(draw, runs, hardness, seeds=seeds)
         second = simulated(draw, others, hardness, seeds=seeds)
-        rejected.append(difference_of_recipes(first, second).p < 0.05)
+        rejected.append(recipe_difference(first, second).p < 0.05)
     assert abs(np.mean(rejected) - 0.05) <= 0.015 or np.mean(rejected) < 0.05
 
 
@@ -40,7 +40,7 @@ def test_recipes_that_find_other_images_hard_are_equal_on_images_there_could_be(
     covered = []
     for _ in range(DRAWS // 2):
         one, other = (np.clip(draw.normal(0.8, 0.2, 400), 0.02, 0.98) for _ in range(2))
-        found = difference_of_recipes(
+        found = recipe_difference(
             simulated(draw, 5, one, seeds=0.005), simulated(draw, 5, other, seeds=0.005)
         )
         covered.append(found.interval[0] <= 0 <= found.interval[1])
@@ -54,13 +54,13 @@ def test_a_difference_is_found_with_as_many_runs_as_it_says() -> None:
         simulated(draw, 200, hardness, seeds=0.01),
         simulated(draw, 200, hardness, seeds=0.01, better=-0.012),
     )
-    whole = difference_of_recipes(first, second)
+    whole = recipe_difference(first, second)
     assert whole.difference < 0
     assert whole.p < 1e-6
     n = whole.runs_needed
     assert n is not None
     found = [
-        difference_of_recipes(
+        recipe_difference(
             first[draw.choice(200, n, replace=False)], second[draw.choice(200, n, replace=False)]
         ).p
         < 0.05
@@ -73,14 +73,14 @@ def test_where_images_are_alike_it_is_welch_s() -> None:
     draw = np.random.default_rng(3)
     first, second = (draw.random((k, 5000)) < 0.7 + 0.02 * draw.standard_normal((k, 1)) for k in (6, 9))
     expected = stats.ttest_ind(first.mean(axis=1), second.mean(axis=1), equal_var=False)
-    assert difference_of_recipes(first, second).p == pytest.approx(expected.pvalue, abs=0.02)
+    assert recipe_difference(first, second).p == pytest.approx(expected.pvalue, abs=0.02)
 
 
 def test_the_ends() -> None:
     alike = np.ones((3, 10), dtype=bool)
-    found = difference_of_recipes(alike, alike)
+    found = recipe_difference(alike, alike)
     assert (found.difference, found.p, found.runs_needed) == (0.0, 1.0, None)
-    assert difference_of_recipes(alike, ~alike).p == 0.0
+    assert recipe_difference(alike, ~alike).p == 0.0
     for wrong in (np.ones((1, 10), dtype=bool), np.ones((3, 9), dtype=bool)):
         with pytest.raises(ValueError, match="same images"):
-            difference_of_recipes(alike, wrong)
+            recipe_difference(alike, wrong)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-Right = NDArray[np.bool_]
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class RecipeDifference:
     """Runs of each with which four such comparisons of five would find such a difference; None: none."""
 
 
-def difference_of_recipes(first: Right, second: Right, *, confidence: float = 0.95) -> RecipeDifference:
+def recipe_difference(first: Bools, second: Bools, *, confidence: float = 0.95) -> RecipeDifference:
     """Compare two recipes by who got which image right: `first` and `second` are (runs, images).
 
     Three things make the difference of their means vary: the seeds of the first, those of the second, and
@@ -65,7 +65,7 @@ def difference_of_recipes(first: Right, second: Right, *, confidence: float = 0.
     )
 
 
-def _rest(right: Right) -> float:
+def _rest(right: Bools) -> float:
     """Return the variance that is neither the run's nor the image's, of a two-way layout (runs, images)."""
     runs, images = right.shape
     by_run, by_image = right.mean(axis=1), right.mean(axis=0)
