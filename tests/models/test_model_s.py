@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from foveal.engine.compiled import without_kernels
 from foveal.models import registry
 from foveal.models.layers import RectifiedUnit
-from foveal.recipe.recipe import ModelS
+from foveal.recipe.networks import ModelS
 
 
 def network_of(config: ModelS, *, size: int = 16, channels: int = 3) -> nn.Module:

@@ -20,7 +20,8 @@ from foveal.planning.networks import LADDER, on_rung
 from foveal.planning.plan import ASYMMETRIC, Plan, most_epochs, plan
 from foveal.planning.step_time import Cost, measure
 from foveal.recipe import builtin
-from foveal.recipe.recipe import Image, Sprint
+from foveal.recipe.networks import Sprint
+from foveal.recipe.recipe import Image
 
 
 def lay(root: Path, n: int, *, side: int = 12, test: int = 4) -> Path:

@@ -11,8 +11,9 @@ from foveal.errors import RecipeError
 from foveal.models import registry
 from foveal.recipe import recipe as recipes
 from foveal.recipe.builtin import RECIPES, load
-from foveal.recipe.overrides import change, with_own_network, without_validation
-from foveal.recipe.recipe import Adam, Recipe, RMSprop
+from foveal.recipe.optimizers import Adam, RMSprop
+from foveal.recipe.overrides import apply_settings, remove_validation, use_custom_network
+from foveal.recipe.recipe import Recipe
 
 
 def parameters(name: str) -> tuple[int, int]:
@@ -171,10 +172,10 @@ def test_an_older_recipe_still_reads() -> None:
 
 
 def test_low_resolution_is_a_share_of_all_steps() -> None:
-    recipe, _ = change(load("sprint"), ["share=0.5"])
+    recipe, _ = apply_settings(load("sprint"), ["share=0.5"])
     assert [recipe.shrink_at(step / 10) for step in range(10)] == [2] * 5 + [1] * 5
     assert [recipe.shrink_at(step / 5) for step in range(5)] == [2] * 3 + [1] * 2
-    whole, _ = change(recipe, ["share=1", "low_resolution.size=8"])
+    whole, _ = apply_settings(recipe, ["share=1", "low_resolution.size=8"])
     assert [whole.shrink_at(step / 3) for step in range(3)] == [4] * 3
     assert load("model-s-02").shrink_at(0) == 1
 
@@ -201,7 +202,7 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str) -> None:
 
 def changes_it_alone(name: str, setting: str, expected) -> None:
     before = load(name)
-    after, paths = change(before, [setting])
+    after, paths = apply_settings(before, [setting])
     assert expected(after)
     assert len(paths) == 1
     top = next(iter(paths)).partition(".")[0]
@@ -250,14 +251,14 @@ def test_a_setting_of_sprint_changes_what_it_names_and_nothing_else(setting: str
 )
 def test_a_setting_of_sprint_that_cannot_be_is_refused(settings: list[str], complaint: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        change(load("sprint"), settings)
+        apply_settings(load("sprint"), settings)
     assert complaint in str(caught.value)
 
 
 @pytest.mark.parametrize("setting", ["share=0.5", "warm_up=0.1", "whitening=8", "head_learning_rate=1"])
 def test_settings_of_sprint_have_no_effect_elsewhere(setting: str) -> None:
     with pytest.raises(RecipeError, match="has no effect under the recipe model-s-02"):
-        change(load("model-s-02"), [setting])
+        apply_settings(load("model-s-02"), [setting])
 
 
 @pytest.mark.parametrize(
@@ -299,26 +300,26 @@ def test_a_setting_changes_what_it_names_and_nothing_else(setting: str, expected
 )
 def test_a_setting_that_cannot_be_is_refused(settings: list[str], complaint: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        change(load("model-s-02"), settings)
+        apply_settings(load("model-s-02"), settings)
     assert complaint in str(caught.value)
 
 
 def test_a_part_can_be_brought_back() -> None:
-    recipe, _ = change(load("model-s-02"), ["plateau=none", "plateau=default", "plateau.patience=1"])
+    recipe, _ = apply_settings(load("model-s-02"), ["plateau=none", "plateau=default", "plateau.patience=1"])
     assert recipe.plateau == recipes.Plateau(patience=1)
 
 
 def test_without_validation_nothing_decides_by_it() -> None:
-    recipe, changed = change(load("model-s-02"), ["epochs=2"])
-    bare = without_validation(recipe, changed)
+    recipe, changed = apply_settings(load("model-s-02"), ["epochs=2"])
+    bare = remove_validation(recipe, changed)
     assert (bare.plateau, bare.early_stopping, bare.epochs) == (None, None, 2)
     with pytest.raises(RecipeError, match="no effect with --validation none"):
-        without_validation(recipe, ["plateau.patience"])
+        remove_validation(recipe, ["plateau.patience"])
 
 
 def test_the_recipes_network_has_no_settings_beside_an_own_one() -> None:
     with pytest.raises(RecipeError, match="the network is your own"):
-        with_own_network(load("model-s-02"), ["model.dropout"], object())
+        use_custom_network(load("model-s-02"), ["model.dropout"], object())
 
 
 @given(
@@ -335,7 +336,7 @@ def test_any_json_is_a_recipe_or_refused(value: object) -> None:
 @given(st.text(max_size=40))
 def test_any_setting_is_taken_or_refused(text: str) -> None:
     try:
-        change(load("model-s-02"), [text])
+        apply_settings(load("model-s-02"), [text])
     except RecipeError:
         return
     assert "=" in text

@@ -12,7 +12,7 @@ from torch import nn
 from foveal.data.batches import Batch
 from foveal.errors import DivergenceError
 from foveal.models import registry
-from foveal.recipe.recipe import ModelS, Sprint
+from foveal.recipe.networks import ModelS, Sprint
 from foveal.training.epoch import TrainingState, balanced_class_weights, run_epoch, training_loss
 
 

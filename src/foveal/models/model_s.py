@@ -5,7 +5,7 @@ from collections import OrderedDict
 from torch import Tensor, nn
 
 from foveal.models.layers import Dropout, FlattenLast, RectifiedUnit, Rescale
-from foveal.recipe.recipe import ModelS
+from foveal.recipe.networks import ModelS
 
 
 class Network(nn.Sequential):

@@ -11,7 +11,7 @@ from foveal.errors import ModelError
 from foveal.files.tensor_file import Claim
 from foveal.models import model_s, sprint
 from foveal.models.layers import Rescale
-from foveal.recipe.recipe import Custom, ModelS, Sprint
+from foveal.recipe.networks import Custom, ModelS, Sprint
 from foveal.tables import text_table
 
 

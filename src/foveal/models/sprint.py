@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from foveal.engine.convolution import Patches, convolve_patches, patches_fit
 from foveal.models.layers import ConvolutionUnit, Rescale
-from foveal.recipe.recipe import Sprint
+from foveal.recipe.networks import Sprint
 
 PATCH = 2
 """Height and width of the whitening layer's patches, in pixels."""

@@ -3,7 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
-from foveal.recipe.recipe import LowResolution, Recipe, Sprint
+from foveal.recipe.networks import Sprint
+from foveal.recipe.recipe import Recipe
+from foveal.recipe.schedules import LowResolution
 
 SMALLEST_HALVED = 16
 """Pixels: images are not trained on below this size."""

@@ -1,4 +1,4 @@
-"""The named recipes, and reading one from a TOML or JSON file."""
+"""The built-in recipes, with their measured results; and reading a recipe from a TOML or JSON file."""
 
 import json
 import tomllib
@@ -8,32 +8,24 @@ from pathlib import Path
 
 from foveal.errors import RecipeError
 from foveal.files.typed_json import nearest
-from foveal.recipe.recipe import (
-    SGD,
-    Adam,
-    Anneal,
-    Augmentation,
-    Image,
-    LowResolution,
-    ModelS,
-    Muon,
-    Recipe,
-    RMSprop,
-    Sprint,
-)
+from foveal.recipe.networks import ModelS, Sprint
+from foveal.recipe.optimizers import SGD, Adam, Muon, RMSprop
+from foveal.recipe.recipe import Augmentation, Image, Recipe
+from foveal.recipe.schedules import Anneal, LowResolution
 
-FILE_LIMIT = 1_000_000
-"""Bytes of a recipe's file. Written out whole, a recipe has about two thousand."""
+MAX_RECIPE_FILE_SIZE = 1_000_000
+"""The largest recipe file that is read, in bytes. A complete recipe takes about two thousand."""
 
 
 def model_s_01() -> Recipe:
     """Return the notebook's predecessor: three convolutions, no dropout, no BatchNorm; 30 epochs of 64.
 
-    The notebook lists what it added: three convolutions, width, a 256-unit layer, BatchNorm, dropout and
-    another optimizer. So much is known. Our choice, as it does not say: widths 16, 32 and 64, SGD with
-    momentum 0.9 at 0.01, and the same plateau and early stopping, which it does not list as new.
+    The notebook lists what its second model added to this
+    one: three convolutions, more filters, a 256-unit layer, batch normalisation, dropout and another
+    optimizer. The rest is not known, so these are our choices: widths of 16, 32 and 64, and SGD with
+    momentum 0.9 at 0.01. Plateau and early stopping are the same, as the notebook does not list them as new.
 
-    `python benchmarks/model_s.py cifar10`: 72.40 % on CIFAR-10's test images, one seed, 22 epochs.
+    `python -m benchmarks.accuracy.model_s cifar10`: 72.40 % on CIFAR-10's test images, one seed, 22 epochs.
     """
     return Recipe(
         name="model-s-01",
@@ -45,8 +37,10 @@ def model_s_01() -> Recipe:
 def model_s_02() -> Recipe:
     """Return the notebook's model: 815,018 trainable parameters, RMSprop at 0.001, plateau, early stopping.
 
-    The notebook's own log ends at 81.55 % on CIFAR-10's test images. `python benchmarks/model_s.py cifar10`:
-    83.02 ± 0.47 % (mean and standard deviation of the seeds 0, 1 and 2), 20 to 26 epochs.
+    The notebook's own log ends at 81.55 % on CIFAR-10's test images.
+
+    `python -m benchmarks.accuracy.model_s cifar10`: 83.02 ± 0.47 % (mean and standard deviation of the seeds
+    0, 1 and 2), 20 to 26 epochs.
     """
     return Recipe(name="model-s-02", model=ModelS(), optimizer=RMSprop())
 
@@ -54,9 +48,10 @@ def model_s_02() -> Recipe:
 def model_s_03() -> Recipe:
     """Return what the notebook plans next: augmentation, L2 on all kernels, Adam; 40 epochs of 64.
 
-    Our choice, as it gives no figures: mirroring and shifts of up to 4 pixels, l2 = 0.0001, Adam at 0.001.
+    The notebook gives no figures, so these are our choices: flips and shifts of up to 4 pixels, l2 = 0.0001,
+    Adam at 0.001.
 
-    `python benchmarks/model_s.py cifar10`: 87.53 % on CIFAR-10's test images, one seed, 40 epochs.
+    `python -m benchmarks.accuracy.model_s cifar10`: 87.53 % on CIFAR-10's test images, one seed, 40 epochs.
     """
     return Recipe(
         name="model-s-03",
@@ -71,10 +66,12 @@ def model_s_03() -> Recipe:
 def sprint() -> Recipe:
     """Return the shortest way to the notebook's accuracy on CIFAR-10: 320 steps, 40 % of them at 16 pixels.
 
+    The design is that of airbench94_muon (Keller Jordan 2024); docs/sprint.md shows what each part
+    contributes.
+
     `foveal train cifar10 --recipe sprint --validation train2 --evaluate`: 82.79 ± 0.12 % on CIFAR-10's test
-    images (mean and standard deviation of ten seeds), 15 s in all on two AVX-512 cores with the images
-    packed, 20 s with nothing cached (`python benchmarks/process.py cifar10`). The family of airbench94_muon
-    (Keller Jordan 2024); what each part buys is in docs/sprint.md.
+    images (mean and standard deviation of ten seeds). It takes 15 s on two AVX-512 cores if the images are
+    decoded already, and 20 s if not (`python -m benchmarks.speed.process cifar10`).
     """
     return Recipe(
         name="sprint",
@@ -95,8 +92,8 @@ def sprint() -> Recipe:
 def sharp_93() -> Recipe:
     """Return 93 % on CIFAR-10's test images, six views averaged: `sprint`'s family, wider, nine epochs.
 
-    `python benchmarks/sharp.py cifar10 --recipe sharp-93`: 93.64 % with views, 92.84 % without (two seeds),
-    in 0.38 of the notebook's time.
+    `python -m benchmarks.accuracy.sharp cifar10 --recipe sharp-93`: 93.64 % with the average of six views of
+    each image, 92.84 % without (two seeds), in 0.38 of the notebook's time.
     """
     return _sharp("sharp-93", epochs=9)
 
@@ -104,8 +101,8 @@ def sharp_93() -> Recipe:
 def sharp_94() -> Recipe:
     """Return 94 % on CIFAR-10's test images, six views averaged: the same for fifteen epochs.
 
-    `python benchmarks/sharp.py cifar10 --recipe sharp-94`: 94.18 % with views, 93.27 % without (two seeds),
-    in 0.65 of the notebook's time.
+    `python -m benchmarks.accuracy.sharp cifar10 --recipe sharp-94`: 94.18 % with the average of six views of
+    each image, 93.27 % without (two seeds), in 0.65 of the notebook's time.
     """
     return _sharp("sharp-94", epochs=15)
 
@@ -122,13 +119,16 @@ def _sharp(name: str, *, epochs: int) -> Recipe:
 
 
 def budgeted() -> Recipe:
-    """Return what the plan of a time budget starts from: `planning` decides size, width, batch and steps."""
+    """Return the recipe that planning for a time budget starts from.
+
+    `foveal.planning` decides image size, network width, batch size and the number of steps.
+    """
     return Recipe(
         name="budget",
         model=Sprint(),
         optimizer=Muon(),
         image=Image(channels="auto"),
-        validate_every=None,  # an annealed run is best at its end: there is nothing to select
+        validate_every=None,  # an annealed run is best at its end, so there is no epoch to choose
         label_smoothing=0.2,
         mixing="images",
         augmentation=Augmentation(flip=True, alternate=True),
@@ -141,8 +141,10 @@ def budgeted() -> Recipe:
 def digits() -> Recipe:
     """Return the demo's recipe: Model S at 16 pixels for a thousand small grey scans.
 
-    `python benchmarks/digits.py digits`: 99.32 ± 0.25 % on scikit-learn's digits (mean and standard deviation
-    of five seeds), about 10 s each on one core. Not tuned: written once and kept.
+    It was written once and never tuned.
+
+    `python -m benchmarks.accuracy.digits digits`: 99.32 ± 0.25 % on scikit-learn's digits (mean and standard
+    deviation of five seeds), about 10 s each on one core.
     """
     return Recipe(
         name="digits",
@@ -164,24 +166,27 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
     "sharp-94": sharp_94,
     "digits": digits,
 }
+"""The built-in recipes by name, each as a function that builds it."""
 
 
 def load(name: str | Path | Recipe) -> Recipe:
-    """Return a named recipe, or read one from a .toml or .json file.
+    """Return a built-in recipe by its name, or read one from a .toml or .json file.
 
     Raises:
-        RecipeError: no such recipe (the nearest known is suggested), or the file does not fit.
+        RecipeError: There is no such recipe, or the file is no recipe. The nearest known name is suggested.
     """
     if isinstance(name, Recipe):
         return name
-    if (make := RECIPES.get(str(name))) is not None:
-        return make()
+    if (build_recipe := RECIPES.get(str(name))) is not None:
+        return build_recipe()
     path = Path(name)
     if path.suffix not in (".toml", ".json"):
         raise RecipeError(f"unknown recipe {str(name)!r}; {nearest(str(name), RECIPES)}")
     try:
-        if path.exists() and not (path.is_file() and path.stat().st_size <= FILE_LIMIT):
-            raise RecipeError(f"{path} is no ordinary file of at most {FILE_LIMIT:,} bytes, so no recipe")
+        if path.exists() and not (path.is_file() and path.stat().st_size <= MAX_RECIPE_FILE_SIZE):
+            raise RecipeError(
+                f"{path} is no ordinary file of at most {MAX_RECIPE_FILE_SIZE:,} bytes, so no recipe"
+            )
         text = path.read_text(encoding="utf-8")
         value = tomllib.loads(text) if path.suffix == ".toml" else json.loads(text)
     except OSError as error:

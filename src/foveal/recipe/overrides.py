@@ -1,4 +1,4 @@
-"""Changes to a recipe, as people write them: `epochs=6`, `plateau.patience=2`, `optimizer=adam`."""
+"""Settings, which are changes to a recipe as people write them, such as `epochs=6` or `optimizer=adam`."""
 
 import json
 import tomllib
@@ -9,26 +9,13 @@ from typing import Any, get_args, get_type_hints
 
 from foveal.errors import RecipeError
 from foveal.files.typed_json import nearest, read
-from foveal.recipe.recipe import (
-    SGD,
-    Adam,
-    Anneal,
-    Augmentation,
-    Custom,
-    EarlyStopping,
-    LowResolution,
-    ModelS,
-    Muon,
-    Plateau,
-    Recipe,
-    RMSprop,
-    Sprint,
-)
+from foveal.recipe.networks import Custom, ModelS, Sprint
+from foveal.recipe.optimizers import SGD, Adam, Muon, RMSprop
+from foveal.recipe.recipe import Augmentation, Recipe
+from foveal.recipe.schedules import Anneal, EarlyStopping, LowResolution, Plateau
 
-_OPTIONAL = ("plateau", "early_stopping", "anneal", "low_resolution")
-"""Parts of a recipe that can be left out."""
-
-
+_OPTIONAL_PARTS = ("plateau", "early_stopping", "anneal", "low_resolution")
+"""The parts of a recipe that a setting can remove with `none` and add with `default`."""
 Settings = str | Iterable[str] | Mapping[str, object]
 """Settings as a caller may write them: `"epochs=6"`, `["epochs=6", "batch_size=32"]` or `{"epochs": 6}`."""
 
@@ -55,9 +42,82 @@ def parse_settings(settings: Settings) -> list[str]:
         raise RecipeError(f"settings is {settings!r}; write key=value, a list of such, or a dictionary")
     settings = list(settings)
     for setting in settings:
-        if not isinstance(setting, str) or not setting.partition("=")[0] or "=" not in setting:
+        if not isinstance(setting, str) or setting.find("=") < 1:
             raise RecipeError(f"setting {setting!r} is not of the form key=value")
     return settings
+
+
+def apply_settings(recipe: Recipe, settings: Settings) -> tuple[Recipe, frozenset[str]]:
+    """Return the recipe with settings applied, and the full paths of those settings.
+
+    A key is a path such as `plateau.patience`, or the last part of a path if it is unique. A value is read as
+    TOML, else as plain text. `optimizer=adam` chooses another optimizer with its defaults. `plateau=none`
+    removes a part, and `plateau=default` adds it with its defaults.
+
+    Raises:
+        RecipeError: A key is unknown or ambiguous, a value does not fit, or a setting has no effect.
+    """
+    changed: list[str] = []
+    for setting in parse_settings(settings):
+        key, _, text = setting.partition("=")
+        path = _find_path(recipe, key.strip())
+        recipe = _replace_value(recipe, path.split("."), _parse_value(text.strip()), path)
+        changed.append(path)
+    remaining = _list_paths(recipe)
+    for path in changed:
+        if path not in remaining:  # a later setting removed the part that it belongs to
+            raise RecipeError(f"the setting {path!r} has no effect beside the others")
+    return recipe, frozenset(changed)
+
+
+def describe_changes(before: object, after: object, path: str = "") -> list[str]:
+    """Return a phrase for each setting in which two recipes, given as JSON values, differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        changes = []
+        for name in before | after:
+            inner_path = f"{path}.{name}" if path else name
+            changes += describe_changes(before.get(name), after.get(name), inner_path)
+        return changes
+    if before == after:
+        return []
+    return [f"{path or 'recipe'} was {json.dumps(before)[:80]} and is {json.dumps(after)[:80]}"]
+
+
+def remove_validation(recipe: Recipe, changed: Iterable[str]) -> Recipe:
+    """Remove the parts of a recipe that need a validation loss, for a run without validation images.
+
+    Raises:
+        RecipeError: One of the `changed` paths belongs to such a part.
+    """
+    for path in changed:
+        if path.partition(".")[0] in ("plateau", "early_stopping"):
+            raise RecipeError(f"the setting {path} has no effect with --validation none: nothing validates")
+    return replace(recipe, plateau=None, early_stopping=None)
+
+
+def use_custom_network(recipe: Recipe, changed: Iterable[str], network: object) -> Recipe:
+    """Record in a recipe that a network from Python replaces its own.
+
+    Raises:
+        RecipeError: One of the `changed` paths belongs to the recipe's network.
+    """
+    for path in changed:
+        if path.startswith("model."):
+            raise RecipeError(f"the setting {path} has no effect: the network is your own")
+    cls = type(network)
+    return replace(recipe, model=Custom(architecture=f"{cls.__module__}.{cls.__qualname__}"))
+
+
+def use_custom_augmentation(recipe: Recipe, changed: Iterable[str]) -> Recipe:
+    """Remove a recipe's augmentation because a function from Python replaces it.
+
+    Raises:
+        RecipeError: One of the `changed` paths belongs to the recipe's augmentation.
+    """
+    for path in changed:
+        if path.startswith("augmentation."):
+            raise RecipeError(f"the setting {path} has no effect: the augmentation is your own")
+    return replace(recipe, augmentation=Augmentation())
 
 
 def _write_setting(key: object, value: object) -> str:
@@ -66,7 +126,7 @@ def _write_setting(key: object, value: object) -> str:
     if value is None:
         return f"{key}=none"
     if isinstance(value, str):  # quoted where it would otherwise be read as another value, such as "3"
-        return f"{key}={value if _parse(value.strip()) == value else json.dumps(value)}"
+        return f"{key}={value if _parse_value(value.strip()) == value else json.dumps(value)}"
     try:
         return f"{key}={_write_value(value)}"
     except TypeError:
@@ -74,7 +134,7 @@ def _write_setting(key: object, value: object) -> str:
 
 
 def _write_value(value: object) -> str:
-    """Write a value as TOML; NumPy's numbers are numbers, too."""
+    """Write a value as TOML; NumPy's numbers are accepted, too."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Integral):
@@ -88,61 +148,35 @@ def _write_value(value: object) -> str:
     raise TypeError
 
 
-def change(recipe: Recipe, settings: Settings) -> tuple[Recipe, frozenset[str]]:
-    """Return the recipe with settings changed, and the paths that were set.
-
-    A setting is `key=value`. The key is a path such as `plateau.patience`, or its last part where only
-    one path ends so. The value is read as TOML, else as plain text. `optimizer=adam` takes another
-    optimizer with its defaults; `plateau=none` leaves a part out and `plateau=default` brings it in.
-
-    Raises:
-        RecipeError: unknown or ambiguous key, a value that does not fit, a setting without effect.
-    """
-    changed: list[str] = []
-    for setting in parse_settings(settings):
-        key, _, text = setting.partition("=")
-        path = _resolve(recipe, key.strip())
-        recipe = _with(recipe, path.split("."), _parse(text.strip()), path)
-        changed.append(path)
-    remaining = _paths(recipe)
-    for path in changed:
-        if path not in remaining:  # a later setting took its part away
-            raise RecipeError(f"the setting {path!r} has no effect beside the others")
-    return recipe, frozenset(changed)
+def _parse_value(text: str) -> object:
+    """Read a setting's value as TOML, else as plain text."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except (ValueError, RecursionError):
+        return text
 
 
-def differences(then: object, now: object, path: str = "") -> list[str]:
-    """Say in which settings two recipes, as JSON values, differ."""
-    if isinstance(then, dict) and isinstance(now, dict):
-        found = []
-        for name in [*then, *(name for name in now if name not in then)]:
-            found += differences(then.get(name), now.get(name), f"{path}.{name}" if path else name)
-        return found
-    if then == now:
-        return []
-    return [f"{path or 'recipe'} was {json.dumps(then)[:80]} and is {json.dumps(now)[:80]}"]
-
-
-def _paths(value: object, prefix: str = "") -> list[str]:
-    """List the paths of a recipe's settings: leaves, and parts that can be exchanged as a whole."""
+def _list_paths(value: object, prefix: str = "") -> list[str]:
+    """List the paths of a recipe's settings: single values, and parts that can be replaced as a whole."""
     assert is_dataclass(value)
-    found = []
+    paths = []
     for each in fields(value):
         part = getattr(value, each.name)
         path = prefix + each.name
         if path in ("name", "model.name", "optimizer.name", "model.architecture"):
             continue
         if path == "model.momentum" and not getattr(value, "batch_norm", True):
-            continue  # of moving averages that are not there
+            continue  # there is no batch normalisation that has this momentum
         if is_dataclass(part):
-            found += _paths(part, path + ".")
-        if path in ("optimizer", *_OPTIONAL) or not is_dataclass(part):
-            found.append(path)
-    return found
+            paths += _list_paths(part, path + ".")
+        if path in ("optimizer", *_OPTIONAL_PARTS) or not is_dataclass(part):
+            paths.append(path)
+    return paths
 
 
-def _resolve(recipe: Recipe, key: str) -> str:
-    paths = _paths(recipe)
+def _find_path(recipe: Recipe, key: str) -> str:
+    """Return the path that a key means: the key itself, or the only path that ends with it."""
+    paths = _list_paths(recipe)
     if key in paths:
         return key
     matches = [path for path in paths if path.rsplit(".", 1)[-1] == key]
@@ -150,7 +184,7 @@ def _resolve(recipe: Recipe, key: str) -> str:
         return matches[0]
     if matches:
         raise RecipeError(f"the setting {key!r} is ambiguous; write {' or '.join(matches)}")
-    if key in _known_elsewhere():
+    if key in _list_keys_of_all_recipes():
         raise RecipeError(
             f"the setting {key!r} has no effect under the recipe {recipe.name} as it stands; "
             f"`foveal recipes {recipe.name}` shows what it uses"
@@ -159,8 +193,8 @@ def _resolve(recipe: Recipe, key: str) -> str:
     raise RecipeError(f"unknown setting {key!r}; {nearest(key, names)}")
 
 
-def _known_elsewhere() -> set[str]:
-    """List the settings of all parts that some recipe may have, by path and by plain name."""
+def _list_keys_of_all_recipes() -> set[str]:
+    """List the settings of all parts that some recipe can have, each as a path and by its last part."""
     parts = {
         "model": (ModelS, Sprint),
         "optimizer": (RMSprop, Adam, SGD, Muon),
@@ -169,65 +203,21 @@ def _known_elsewhere() -> set[str]:
         "anneal": (Anneal,),
         "low_resolution": (LowResolution,),
     }
-    names = [
-        (prefix, each.name) for prefix, kinds in parts.items() for kind in kinds for each in fields(kind)
-    ]
+    names = [(prefix, each.name) for prefix, types in parts.items() for cls in types for each in fields(cls)]
     return {f"{prefix}.{name}" for prefix, name in names} | {name for _, name in names} - {"name"}
 
 
-def _with(value: Any, path: list[str], new: object, whole: str) -> Any:  # noqa: ANN401 - any dataclass
+def _replace_value(part: Any, path: list[str], value: object, whole_path: str) -> Any:  # noqa: ANN401 - any dataclass
+    """Return a part of a recipe in which the value at a path is replaced."""
     head, *rest = path
     if rest:
-        return replace(value, **{head: _with(getattr(value, head), rest, new, whole)})
-    expected = get_type_hints(type(value))[head]
+        return replace(part, **{head: _replace_value(getattr(part, head), rest, value, whole_path)})
+    expected = get_type_hints(type(part))[head]
+    is_optional = type(None) in get_args(expected)
     if head == "optimizer":
-        new = {"name": new}
-    elif new == "none" and type(None) in get_args(expected):
-        new = None
-    elif new == "default" and type(None) in get_args(expected):
-        new = {}
-    return replace(value, **{head: read(new, expected, whole)})
-
-
-def _parse(text: str) -> object:
-    try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except (ValueError, RecursionError):
-        return text
-
-
-def without_validation(recipe: Recipe, changed: Iterable[str]) -> Recipe:
-    """Leave out of a recipe what decides by the validation loss, for a run in which nothing validates.
-
-    Raises:
-        RecipeError: one of the `changed` paths belongs to that.
-    """
-    for path in changed:
-        if path.partition(".")[0] in ("plateau", "early_stopping"):
-            raise RecipeError(f"the setting {path} has no effect with --validation none: nothing validates")
-    return replace(recipe, plateau=None, early_stopping=None)
-
-
-def with_own_network(recipe: Recipe, changed: Iterable[str], network: object) -> Recipe:
-    """Put a user's own network in place of a recipe's.
-
-    Raises:
-        RecipeError: one of the `changed` paths belongs to the recipe's network.
-    """
-    for path in changed:
-        if path.startswith("model."):
-            raise RecipeError(f"the setting {path} has no effect: the network is your own")
-    kind = type(network)
-    return replace(recipe, model=Custom(architecture=f"{kind.__module__}.{kind.__qualname__}"))
-
-
-def with_own_augmentation(recipe: Recipe, changed: Iterable[str]) -> Recipe:
-    """Leave out a recipe's augmentation, where a user's own takes its place.
-
-    Raises:
-        RecipeError: one of the `changed` paths belongs to it.
-    """
-    for path in changed:
-        if path.startswith("augmentation."):
-            raise RecipeError(f"the setting {path} has no effect: the augmentation is your own")
-    return replace(recipe, augmentation=Augmentation())
+        value = {"name": value}
+    elif value == "none" and is_optional:
+        value = None
+    elif value == "default" and is_optional:
+        value = {}
+    return replace(part, **{head: read(value, expected, whole_path)})

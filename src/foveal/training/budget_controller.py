@@ -1,11 +1,10 @@
 """Keeping a time budget: how many steps a run takes in all, decided from readings of a clock alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
 from itertools import pairwise
-from typing import Any
 
+from foveal.files.events import BudgetCorrected, Event, Planned, Resumed, RolledBack
 from foveal.training.schedules import Progress
 
 TOLERANCE = 0.02
@@ -104,35 +103,32 @@ class BudgetController:
         self.replay, self._mark, self._begun, self._paused = {}, None, None, 0.0
 
 
-def replay_budget(events: Sequence[Mapping[str, Any]]) -> tuple[BudgetController, float] | None:
-    """Return the budget that a run's journal tells of, and the seconds of it that are spent; None: none.
+def replay_budget(events: Sequence[Event]) -> tuple[BudgetController, float] | None:
+    """Return the budget that a run's events tell of, and the seconds of it that have passed; None without one.
 
     The time between a process's last event and the next process's first is not counted: nobody waited.
     """
-    plans = [index for index, event in enumerate(events) if event["event"] == "plan"]
-    if not plans:
+    first = next((index for index, event in enumerate(events) if isinstance(event, Planned)), None)
+    if first is None:
         return None
-    plan, after = events[plans[0]], events[plans[0] :]
-    spent = float(plan["spent"])
+    plan, after = events[first], events[first:]
+    assert isinstance(plan, Planned)
+    spent = plan.spent
     replay: dict[int, int] = {}
-    for one, next_one in pairwise(after):
-        if next_one["event"] != "resumed":
-            spent += (_time(next_one) - _time(one)).total_seconds()
+    for event, next_event in pairwise(after):
+        if not isinstance(next_event, Resumed):
+            spent += (next_event.when - event.when).total_seconds()
     for event in after:
-        if event["event"] == "went back":
+        if isinstance(event, RolledBack):
             replay = {}
-        elif event["event"] == "budget":
-            replay[event["step"]] = event["steps"]
-    budget = BudgetController(
-        seconds=plan["seconds"],
-        reserve=plan["reserve"],
-        judging=plan["judging"],
-        pace=Pace(**plan["pace"]),
-        most=plan["most"],
+        elif isinstance(event, BudgetCorrected):
+            replay[event.step] = event.steps
+    controller = BudgetController(
+        seconds=plan.seconds,
+        reserve=plan.reserve,
+        judging=plan.judging,
+        pace=Pace(**asdict(plan.pace)),
+        most=plan.most,
         replay=replay,
     )
-    return budget, spent
-
-
-def _time(event: Mapping[str, Any]) -> datetime:
-    return datetime.fromisoformat(event["time"])
+    return controller, spent

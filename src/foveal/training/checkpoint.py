@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from foveal.errors import RunError
 from foveal.files import tensor_file
-from foveal.files.run_folder import outside_faults, write_bytes
+from foveal.files.atomic import outside_faults, write_bytes
 from foveal.files.tensor_file import Claim, TensorFileError
 from foveal.training.optimizers import Optimizer
 

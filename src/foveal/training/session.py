@@ -9,13 +9,16 @@ from torch import nn
 from foveal import progress
 from foveal.data.batches import Batch
 from foveal.errors import RunError
-from foveal.files.run_folder import RunFolder, outside_faults
-from foveal.recipe.overrides import differences
-from foveal.recipe.recipe import Custom, Recipe
+from foveal.files.atomic import outside_faults
+from foveal.files.events import CheckpointDamaged, Resumed, RolledBack
+from foveal.files.run_folder import RunFolder
+from foveal.recipe.networks import Custom
+from foveal.recipe.overrides import describe_changes
+from foveal.recipe.recipe import Recipe
 from foveal.training import checkpoint, optimizers
 from foveal.training.checkpoint import Checkpoint, DamagedError
 from foveal.training.epoch import Step, TrainingState, balanced_class_weights, run_epoch
-from foveal.training.schedules import Anneal, Best, Progress, EarlyStopping, Plateau
+from foveal.training.schedules import Anneal, Best, EarlyStopping, Plateau, Progress
 
 FORCING = "to go on all the same, not to the same bits: --force"
 """What can be done where an exact resume is refused."""
@@ -163,14 +166,14 @@ class Session:
         ]
         recorded = (checkpoint.recorded_recipe(path) for path in reversed(paths))
         then = next((each for each in recorded if each is not None), self.recipe.to_json())
-        changed = differences(then, self.recipe.to_json())
+        changed = describe_changes(then, self.recipe.to_json())
         if changed and not force:
             raise RunError(f"{self.folder.path} cannot be resumed: the setting {changed[0]}; {FORCING}")
         planned = self.course.steps
         self.restore_latest()
         if changed and self.course.steps != planned:
             self.course.correct(self.step, max(planned, self.step))
-        self.folder.event("resumed", epoch=self.epoch, step=self.step)
+        self.folder.add_event(Resumed(epoch=self.epoch, step=self.step))
         return [f"the setting {each}" for each in changed]
 
     def roll_back(self) -> None:
@@ -178,7 +181,7 @@ class Session:
         here = self.step
         self.restore_latest()
         self.slowed = True
-        self.folder.event("went back", step=here, to=self.step, epoch=self.epoch)
+        self.folder.add_event(RolledBack(step=here, to=self.step, epoch=self.epoch))
         self.save()
 
     def restore_best(self) -> None:
@@ -210,7 +213,7 @@ class Session:
                     self._read(best)
             except DamagedError as error:
                 progress.warn(f"{error}; going on from the one before")
-                self.folder.event("checkpoint damaged", step=step)
+                self.folder.add_event(CheckpointDamaged(step=step))
                 path = checkpoint.checkpoint_path(self.folder.checkpoints, step)
                 with outside_faults(path):
                     path.rename(path.with_suffix(".damaged"))  # it counts no longer, but may be wanted
