@@ -5,8 +5,8 @@ import pytest
 import torch
 from scipy.special import softmax
 
-from foveal.evaluation import measure_calibration
-from foveal.evaluation.measure_calibration import Confidence
+from foveal.evaluation import calibration
+from foveal.evaluation.calibration import Confidence
 
 
 def sample(
@@ -102,9 +102,9 @@ def test_sets_hold_the_true_class_as_often_as_they_promise() -> None:
         before = sample(random, 150, sharpness=4)  # badly overconfident: no matter
         p = calibration.softmax(before[0])
         logits, labels = sample(random, 20, sharpness=4)
-        for quantile in calibration._quantiles(p, before[1]):
-            sets = calibration._sets(calibration.softmax(logits), labels, quantile)
-            held[quantile.level].append(sets.coverage)
+        for chosen in calibration._choose_conformal(p, before[1]):
+            sets = calibration._evaluate_sets(calibration.softmax(logits), labels, chosen)
+            held[chosen.level].append(sets.coverage)
     for level, shares in held.items():
         assert np.mean(shares) >= level - 0.004  # 40,000 images: one standard error is 0.0015 at most
     assert np.mean(held[0.9]) < 0.92  # and hardly more
@@ -114,13 +114,13 @@ def test_too_few_images_for_a_level_name_every_class() -> None:
     random = np.random.default_rng(5)
     logits, labels = sample(random, 50)
     quantiles = {
-        each.level: each.least for each in calibration.choose_thresholds(logits, labels, 1.0).quantiles
+        each.level: each.threshold for each in calibration.choose_thresholds(logits, labels, 1.0).conformal
     }
     assert quantiles[0.99] == 0  # the 51·0.99-th of 50 does not exist
     assert quantiles[0.9] > 0
     sets = calibration.evaluate_calibration(
         logits, labels, calibration.choose_thresholds(logits, labels, 1.0)
-    ).sets
+    ).prediction_sets
     assert {each.level: each.size for each in sets}[0.99] == 5
 
 
@@ -128,18 +128,18 @@ def test_thresholds_reach_what_is_wanted_on_validation_images() -> None:
     random = np.random.default_rng(6)
     logits, labels = sample(random, 2000)
     thresholds = calibration.choose_thresholds(logits, labels, 1.0)
-    assert [each.wanted for each in thresholds.thresholds] == [0.9, 0.95, 0.98, 0.99, 0.995]
+    assert [each.target_accuracy for each in thresholds.selective] == [0.9, 0.95, 0.98, 0.99, 0.995]
     here = calibration.evaluate_calibration(logits, labels, thresholds)
-    for each in here.answering:
+    for each in here.selective:
         assert each.accuracy is not None
-        assert each.accuracy >= each.wanted
+        assert each.accuracy >= each.target_accuracy
         # and the least probability that does: one image more, and it is missed from there on
         p = softmax(logits, axis=1)
         order = np.sort(p.max(axis=1))[::-1]
-        assert order[each.n - 1] == pytest.approx(each.least)
+        assert order[each.n - 1] == pytest.approx(each.threshold)
     there = judged(np.random.default_rng(7), 2000)
-    for each in there.answering:
-        assert each.accuracy == pytest.approx(each.wanted, abs=0.03)
+    for each in there.selective:
+        assert each.accuracy == pytest.approx(each.target_accuracy, abs=0.03)
 
 
 def test_risk_falls_with_coverage_to_the_error_of_all() -> None:
@@ -150,7 +150,7 @@ def test_risk_falls_with_coverage_to_the_error_of_all() -> None:
     assert found.risk[-1] == pytest.approx((logits.argmax(axis=1) != labels).mean())
     assert found.risk[9] < found.risk[49] < found.risk[-1]
     assert found.temperature is None
-    assert found.sets == found.answering == ()
+    assert found.prediction_sets == found.selective == ()
 
 
 def test_sure_of_everything_is_still_finite() -> None:
@@ -163,5 +163,5 @@ def test_sure_of_everything_is_still_finite() -> None:
 
 def test_the_surest_errors_come_first() -> None:
     p = np.array([[0.9, 0.1], [0.6, 0.4], [0.2, 0.8], [0.3, 0.7]])
-    assert calibration.find_confident_errors(p, np.array([1, 1, 1, 0]), most=5) == [0, 3, 1]
-    assert calibration.find_confident_errors(p, np.array([1, 1, 1, 0]), most=1) == [0]
+    assert calibration.find_confident_errors(p, np.array([1, 1, 1, 0]), limit=5) == [0, 3, 1]
+    assert calibration.find_confident_errors(p, np.array([1, 1, 1, 0]), limit=1) == [0]

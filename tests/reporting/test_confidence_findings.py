@@ -44,13 +44,13 @@ def test_without_a_temperature_it_says_how_the_probabilities_are_off(sharpness: 
 def test_answers_and_sets_are_told_with_their_intervals() -> None:
     e = judged(4000, 1.0)
     _, answering, sets = findings_of_confidence(e)
-    of = {each.wanted: each for each in e.confidence.answering}[0.95]
+    of = {each.target_accuracy: each for each in e.confidence.selective}[0.95]
     assert answering.numbers["coverage"] == of.coverage
     assert (
         f"answers {format_percent(of.coverage, e.n)} and is right in {format_percent(of.accuracy, of.n)}"
         in answering.sentence
     )
-    at = {each.level: each for each in e.confidence.sets}[0.95]
+    at = {each.level: each for each in e.confidence.prediction_sets}[0.95]
     assert f"name {at.size:.2f} classes on average" in sets.sentence
     assert (
         f"{format_percent(at.coverage_interval[0], e.n)} to {format_percent(at.coverage_interval[1], e.n)}"

@@ -1,8 +1,8 @@
-"""How far a classifier's probabilities can be believed: calibration, "I don't know", sets of classes.
+"""Whether a classifier's probabilities can be trusted: calibration, selective answers, prediction sets.
 
-Whatever is chosen here (temperature, thresholds, quantiles) is chosen on validation images, and judged on
-others. A run whose epoch was chosen on the same validation images makes these choices a little favourable;
-what they bring on the test images is measured, not promised.
+The temperature and all thresholds are chosen on validation images and evaluated on other images. Where the
+epoch was chosen on the same validation images, these choices are slightly optimistic. Their effect on the
+test images is measured, not promised.
 """
 
 from collections.abc import Sequence
@@ -11,164 +11,172 @@ from math import ceil, pi, sqrt
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike
 from scipy.optimize import minimize_scalar
 
 from foveal.evaluation.intervals import wilson_interval
+from foveal.files.typed_json import json_field
+from foveal.types import Bools, Floats, Ints
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
-Logits = NDArray[np.float32] | NDArray[np.float64]
-
-BINS: Final = 15
-"""Groups of images by confidence, of equal size, as Guo et al. have (theirs of equal width),"""
-IN_A_BIN: Final = 10
-"""and fewer groups where there would not be so many images in each."""
+MAX_BINS: Final = 15
+"""The number of bins of a calibration, where there are enough images."""
+MIN_IMAGES_PER_BIN: Final = 10
+"""There are fewer bins where each would have fewer images than this."""
 TEMPERATURE_RANGE: Final = (0.05, 20.0)
-"""Between which a temperature is looked for."""
+"""The lowest and the highest temperature that can be fitted."""
 TARGET_ACCURACIES: Final = (0.9, 0.95, 0.98, 0.99, 0.995)
-"""Accuracies among answered images for which thresholds are sought."""
+"""The accuracies among answered images for which thresholds are chosen."""
 COVERAGE_LEVELS: Final = (0.9, 0.95, 0.99)
-"""Shares of images whose true class a set of classes is to hold."""
-POINTS: Final = 100
-"""Of a risk-coverage curve."""
+"""The shares of images whose prediction set is to contain the true class."""
+RISK_POINTS: Final = 100
+"""The number of points of the risk-coverage curve."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bin:
-    """Images of similar confidence."""
+    """A group of images with similar confidence."""
 
     n: int
+    """The number of images."""
     confidence: float
-    """The mean probability given to the predicted class,"""
+    """The mean probability of the predicted class."""
     accuracy: float
-    """the share of them that is right,"""
+    """The share of the images that are classified correctly."""
     accuracy_interval: tuple[float, float]
-    """and its Wilson interval, at 95 %."""
+    """Wilson's 95 % interval for the accuracy."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Calibration:
-    """Whether images predicted with 80 % are right in 80 of 100 cases."""
+    """Whether images that are predicted with 80 % confidence are correct in 80 of 100 cases."""
 
     loss: float
-    """The mean cross-entropy, in nats."""
+    """The mean cross-entropy in nats."""
     confidence: float
-    """The mean probability given to the predicted class; above the accuracy: overconfident."""
+    """The mean probability of the predicted class. Above the accuracy, the model is overconfident."""
     error: float
-    """The expected calibration error: |accuracy - confidence| of each bin, averaged by its images."""
+    """The expected calibration error: |accuracy - confidence| of each bin, weighted by its images."""
     error_by_chance: float
-    """What that would be on average, on as many images, were every probability exactly right: its bias."""
+    """The mean error of a perfectly calibrated model on as many images."""
     error_limit: float
-    """And what it would exceed in 5 of 100 cases then."""
+    """A perfectly calibrated model exceeds this error in 5 of 100 cases."""
     bins: tuple[Bin, ...]
-    """In order of confidence."""
+    """The bins in ascending order of confidence. All have about the same number of images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SelectiveThreshold:
-    """Answering only where the probability of the predicted class is high enough."""
+    """A threshold on the confidence that was chosen on validation images."""
 
-    wanted: float
-    """Accuracy among answered images, reached on validation images"""
-    least: float
-    """by answering from this probability on."""
+    target_accuracy: float
+    """The accuracy that is reached among the validation images at or above the threshold."""
+    threshold: float
+    """The least probability of the predicted class for which the model answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Selective:
-    """What a threshold brings on other images."""
+    """Selective classification: the model answers only where its confidence reaches a threshold."""
 
-    wanted: float
-    least: float
+    target_accuracy: float = json_field("wanted")
+    """The accuracy among answered images for which the threshold was chosen. Its key in JSON is `wanted`."""
+    threshold: float = json_field("least")
+    """The least probability of the predicted class for which the model answers. Its key is `least`."""
     n: int
-    """Images answered."""
+    """The number of answered images."""
     coverage: float
-    """Their share,"""
+    """The share of images that are answered."""
     coverage_interval: tuple[float, float]
+    """Wilson's 95 % interval for the coverage."""
     accuracy: float | None
-    """and how many of them are right; None if none is answered."""
+    """The accuracy among answered images. It is None if no image is answered."""
     accuracy_interval: tuple[float, float] | None
+    """Wilson's 95 % interval for the accuracy among answered images."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConformalThreshold:
-    """The classes worth naming: those whose probability is at least `least`."""
+    """A threshold on the probability of a class that was chosen on validation images."""
 
     level: float
-    least: float
+    """The share of images whose prediction set is to contain the true class."""
+    threshold: float
+    """The least probability of a class in the prediction set."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class PredictionSets:
-    """How sets of classes do on other images: all classes above a probability, and always the likeliest."""
+    """Conformal prediction sets: the likeliest class and all whose probability reaches a threshold."""
 
     level: float
-    """The share of images whose true class is to be in the set."""
-    least: float
+    """The share of images whose prediction set is to contain the true class."""
+    threshold: float = json_field("least")
+    """The least probability of a class in the set, except for the likeliest. Its key in JSON is `least`."""
     coverage: float
-    """The share for which it is,"""
+    """The share of images whose prediction set contains the true class."""
     coverage_interval: tuple[float, float]
+    """Wilson's 95 % interval for the coverage."""
     size: float
-    """the mean number of classes in a set,"""
+    """The mean number of classes in a prediction set."""
     single: float
-    """and the share of sets of one class."""
+    """The share of prediction sets with a single class."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Thresholds:
-    """What validation images tell about a model's probabilities."""
+    """What is chosen on validation images for the use of a model's probabilities."""
 
     temperature: float
-    thresholds: tuple[SelectiveThreshold, ...]
-    quantiles: tuple[ConformalThreshold, ...]
+    """The logits are divided by it before the softmax."""
+    selective: tuple[SelectiveThreshold, ...]
+    """One threshold for each target accuracy that can be reached and is not reached anyway."""
+    conformal: tuple[ConformalThreshold, ...]
+    """One threshold for each of `COVERAGE_LEVELS`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Confidence:
-    """How far the probabilities on a split can be believed."""
+    """How far the probabilities on a split can be trusted."""
 
     as_trained: Calibration
+    """The calibration without a temperature."""
     temperature: float | None
-    """Fitted on validation images; None where these are those, or where there are none."""
+    """The temperature fitted on validation images. It is None on the validation images themselves."""
     calibrated: Calibration | None
-    """With the temperature."""
+    """The calibration with the temperature."""
     risk: tuple[float, ...]
-    """The share of errors among the most confident 1/`POINTS`, 2/`POINTS` … of the images."""
-    answering: tuple[Selective, ...]
-    sets: tuple[PredictionSets, ...]
+    """The share of errors among the most confident 1 %, 2 % … 100 % of the images."""
+    selective: tuple[Selective, ...] = json_field("answering")
+    """The result of each threshold on the confidence. The key in JSON is `answering`."""
+    prediction_sets: tuple[PredictionSets, ...] = json_field("sets")
+    """The result of each conformal threshold. The key in JSON is `sets`."""
 
 
-def softmax(logits: Logits, temperature: float | None = None) -> Floats:
-    """Turn logits (N, K) into probabilities (N, K), at a temperature."""
-    z = logits.astype(np.float64) / (1.0 if temperature is None else temperature)
-    raised: Floats = np.exp(z - z.max(axis=1, keepdims=True))
-    raised /= raised.sum(axis=1, keepdims=True)
-    return raised
+def softmax(logits: ArrayLike, temperature: float | None = None) -> Floats:
+    """Return the float64 probabilities (N, K) of logits (N, K), first divided by the temperature."""
+    z = np.asarray(logits, dtype=np.float64) / (1.0 if temperature is None else temperature)
+    probabilities: Floats = np.exp(z - z.max(axis=1, keepdims=True))
+    probabilities /= probabilities.sum(axis=1, keepdims=True)
+    return probabilities
 
 
-# ---- on validation images
+# ---- chosen on validation images
 
 
-def choose_thresholds(logits: Logits, labels: Ints, temperature: float) -> Thresholds:
-    """Choose thresholds and quantiles by validation logits (N, K) and labels (N,), at the temperature."""
-    p = softmax(logits, temperature)
-    return Thresholds(temperature=temperature, thresholds=_thresholds(p, labels), quantiles=_quantiles(p, labels))
+def fit_temperature(logits: Floats, y_true: Ints) -> float:
+    """Return the temperature T with which softmax(logits / T) has the lowest cross-entropy.
 
-
-def fit_temperature(logits: Logits, labels: Ints) -> float:
-    """Find the temperature T for which softmax(logits / T) has the least cross-entropy with the labels.
-
-    As in Platt's scaling, a part 1/(N + 2) of every label is spread over all classes: a network that is right
-    on every validation image would otherwise be sure of everything.
+    `logits` is (N, K), `y_true` (N,). As in Platt scaling, a share 1/(N + 2) of every label is spread over
+    all classes. Without this, a network that is correct on every validation image would become certain of
+    everything.
 
     Source: C. Guo, G. Pleiss, Y. Sun, K. Q. Weinberger, On calibration of modern neural networks, ICML 2017;
     J. Platt, Probabilistic outputs for support vector machines, 1999.
     """
     z = logits.astype(np.float64)
     z -= z.max(axis=1, keepdims=True)
-    spread = 1 / (len(z) + 2)
-    target = (1 - spread) * z[np.arange(len(z)), labels].mean() + spread * z.mean()
+    smoothing = 1 / (len(z) + 2)
+    target = (1 - smoothing) * z[np.arange(len(z)), y_true].mean() + smoothing * z.mean()
 
     def loss(log_temperature: float) -> float:
         scale = np.exp(-log_temperature)
@@ -178,90 +186,104 @@ def fit_temperature(logits: Logits, labels: Ints) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
 
 
-def _thresholds(p: Floats, labels: Ints) -> tuple[SelectiveThreshold, ...]:
-    """Find, for each wanted accuracy, the lowest probability from which on answers are that good."""
-    confidence, right = _ordered(p, labels)
-    last = np.append(confidence[1:] != confidence[:-1], True)  # images alike are answered together
-    accuracy = np.cumsum(right) / np.arange(1, len(right) + 1)
-    found = []
-    for wanted in TARGET_ACCURACIES:
-        enough = np.flatnonzero((accuracy >= wanted) & last)
-        if len(enough) and enough[-1] + 1 < len(right):  # else all are answered: nothing to choose
-            found.append(SelectiveThreshold(wanted=wanted, least=float(confidence[enough[-1]])))
-    return tuple(found)
+def choose_thresholds(logits: Floats, y_true: Ints, temperature: float) -> Thresholds:
+    """Choose all thresholds by the logits (N, K) and classes (N,) of validation images."""
+    probabilities = softmax(logits, temperature)
+    return Thresholds(
+        temperature=temperature,
+        selective=_choose_selective(probabilities, y_true),
+        conformal=_choose_conformal(probabilities, y_true),
+    )
 
 
-def _quantiles(p: Floats, labels: Ints) -> tuple[ConformalThreshold, ...]:
-    """Find the probability that the true class has in all but a share of images.
+def _choose_selective(probabilities: Floats, y_true: Ints) -> tuple[SelectiveThreshold, ...]:
+    """Choose for each target accuracy the lowest threshold on the confidence that reaches it."""
+    confidence, correct = _sort_by_confidence(probabilities, y_true)
+    is_last = np.append(confidence[1:] != confidence[:-1], True)  # equal confidences are answered together
+    accuracy = np.cumsum(correct) / np.arange(1, len(correct) + 1)
+    thresholds = []
+    for target in TARGET_ACCURACIES:
+        candidates = np.flatnonzero((accuracy >= target) & is_last)
+        # Where even the last image may be answered, no threshold is needed.
+        if len(candidates) and candidates[-1] + 1 < len(correct):
+            threshold = float(confidence[candidates[-1]])
+            thresholds.append(SelectiveThreshold(target_accuracy=target, threshold=threshold))
+    return tuple(thresholds)
 
-    With n validation images the ⌈(n + 1)·level⌉-th largest true probability is taken: then a further image's
-    true class lies in the set with at least the wanted probability, whatever the network and the images, as
-    long as they are drawn alike. Where n is too small for a level, every class is named.
+
+def _choose_conformal(probabilities: Floats, y_true: Ints) -> tuple[ConformalThreshold, ...]:
+    """Choose for each level the threshold that the true class reaches in that share of images.
+
+    With n validation images it is the ⌈(n + 1)·level⌉-th largest probability of a true class. Then the
+    prediction set of a new image contains the true class with at least that probability, whatever the network
+    is, as long as the images are drawn alike. Where n is too small for a level, the set has every class.
 
     Source: split conformal prediction; V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random
     World (2005); M. Sadinle, J. Lei, L. Wasserman, Least ambiguous set-valued classifiers with bounded error
     levels, JASA 114 (2019).
     """
-    n = len(labels)
-    true = np.sort(p[np.arange(n), labels])[::-1]
+    n = len(y_true)
+    of_true_class = np.sort(probabilities[np.arange(n), y_true])[::-1]
     ranks = [(level, ceil((n + 1) * level)) for level in COVERAGE_LEVELS]
-    return tuple(ConformalThreshold(level=level, least=float(true[k - 1]) if k <= n else 0.0) for level, k in ranks)
-
-
-# ---- on any images
-
-
-def evaluate_calibration(logits: Logits, labels: Ints, thresholds: Thresholds | None) -> Confidence:
-    """Say how far probabilities can be believed, on logits (N, K) and labels (N,).
-
-    `tuned` was chosen on other images; without it, as on validation images, there are only the probabilities
-    as they were trained.
-    """
-    plain = softmax(logits)
-    p = plain if thresholds is None else softmax(logits, thresholds.temperature)
-    return Confidence(
-        as_trained=measure_calibration(plain, labels),
-        temperature=None if thresholds is None else thresholds.temperature,
-        calibrated=None if thresholds is None else measure_calibration(p, labels),
-        risk=_risk(p, labels),
-        answering=() if thresholds is None else tuple(_answering(p, labels, each) for each in thresholds.thresholds),
-        sets=() if thresholds is None else tuple(_sets(p, labels, each) for each in thresholds.quantiles),
+    return tuple(
+        ConformalThreshold(level=level, threshold=float(of_true_class[rank - 1]) if rank <= n else 0.0)
+        for level, rank in ranks
     )
 
 
-def measure_calibration(p: Floats, labels: Ints) -> Calibration:
-    """Compare confidence and accuracy of probabilities (N, K) with labels (N,), in bins of equal size.
+# ---- evaluated on any images
 
-    The error's bias is what a calibrated model would show: in a bin the mean of n independent 0s and 1s, each
-    1 with its own probability, lies off its mean by √(2/π) of its standard deviation, on average.
 
-    Source: for the error, M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015; for the comparison with what
-    chance alone gives, J. Bröcker, L. A. Smith, Increasing the reliability of reliability diagrams, 2007.
+def evaluate_calibration(logits: Floats, y_true: Ints, thresholds: Thresholds | None) -> Confidence:
+    """Evaluate the probabilities of logits (N, K) against the classes (N,).
+
+    `thresholds` were chosen on other images. Without them, as on validation images, only the probabilities
+    as trained are evaluated.
     """
-    n = len(labels)
-    confidence, right = _ordered(p, labels)
-    true = p[np.arange(n), labels]
+    as_trained = softmax(logits)
+    calibrated = as_trained if thresholds is None else softmax(logits, thresholds.temperature)
+    confidence, correct = _sort_by_confidence(calibrated, y_true)
+    return Confidence(
+        as_trained=measure_calibration(as_trained, y_true),
+        temperature=None if thresholds is None else thresholds.temperature,
+        calibrated=None if thresholds is None else measure_calibration(calibrated, y_true),
+        risk=_measure_risk(correct),
+        selective=()
+        if thresholds is None
+        else tuple(_evaluate_selective(confidence, correct, chosen) for chosen in thresholds.selective),
+        prediction_sets=()
+        if thresholds is None
+        else tuple(_evaluate_sets(calibrated, y_true, chosen) for chosen in thresholds.conformal),
+    )
+
+
+def measure_calibration(probabilities: Floats, y_true: Ints) -> Calibration:
+    """Compare confidence and accuracy of probabilities (N, K) with classes (N,), in bins of equal size.
+
+    Even a perfectly calibrated model has an error. In a bin, the mean of n independent 0s and 1s, each with
+    its own probability, differs from its expectation by √(2/π) standard deviations on average.
+
+    Source: for the error, M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015; for the comparison with
+    chance, J. Bröcker, L. A. Smith, Increasing the reliability of reliability diagrams, 2007.
+    """
+    n = len(y_true)
+    confidence, correct = _sort_by_confidence(probabilities, y_true)
+    of_true_class = probabilities[np.arange(n), y_true]
     bins, error, expected, variance = [], 0.0, 0.0, 0.0
-    groups = max(1, min(BINS, n // IN_A_BIN))
-    for sure, hits in zip(
-        reversed(np.array_split(confidence, groups)), reversed(np.array_split(right, groups)), strict=True
+    n_bins = max(1, min(MAX_BINS, n // MIN_IMAGES_PER_BIN))
+    for confidences, hits in zip(
+        reversed(np.array_split(confidence, n_bins)), reversed(np.array_split(correct, n_bins)), strict=True
     ):
-        share = len(sure) / n
-        deviation = sqrt(float((sure * (1 - sure)).sum())) / len(sure)
-        error += share * abs(float(hits.mean() - sure.mean()))
-        expected += share * sqrt(2 / pi) * deviation
-        variance += (share * deviation) ** 2 * (1 - 2 / pi)
-        correct = int(hits.sum())
-        bins.append(
-            Bin(
-                n=len(sure),
-                confidence=float(sure.mean()),
-                accuracy=correct / len(sure),
-                accuracy_interval=wilson_interval(correct, len(sure)),
-            )
-        )
+        size, mean = len(confidences), float(confidences.mean())
+        std = sqrt(float((confidences * (1 - confidences)).sum())) / size
+        error += size / n * abs(float(hits.mean() - confidences.mean()))
+        expected += size / n * sqrt(2 / pi) * std
+        variance += (size / n * std) ** 2 * (1 - 2 / pi)
+        n_correct = int(hits.sum())
+        interval = wilson_interval(n_correct, size)
+        bins.append(Bin(n=size, confidence=mean, accuracy=n_correct / size, accuracy_interval=interval))
     return Calibration(
-        loss=float(-np.log(np.maximum(true, np.finfo(np.float64).tiny)).mean()),
+        loss=float(-np.log(np.maximum(of_true_class, np.finfo(np.float64).tiny)).mean()),
         confidence=float(confidence.mean()),
         error=error,
         error_by_chance=expected,
@@ -270,55 +292,54 @@ def measure_calibration(p: Floats, labels: Ints) -> Calibration:
     )
 
 
-def _ordered(p: Floats, labels: Ints) -> tuple[Floats, NDArray[np.bool_]]:
-    """Return confidences (N,), the highest first, and whether those images are right."""
-    predicted = p.argmax(axis=1)
-    confidence = p[np.arange(len(p)), predicted]
+def _sort_by_confidence(probabilities: Floats, y_true: Ints) -> tuple[Floats, Bools]:
+    """Return the confidences (N,) in descending order, and which of these predictions are correct."""
+    y_pred = probabilities.argmax(axis=1)
+    confidence = probabilities[np.arange(len(probabilities)), y_pred]
     order = np.argsort(-confidence, kind="stable")
-    return confidence[order], (predicted == labels)[order]
+    return confidence[order], (y_pred == y_true)[order]
 
 
-def _risk(p: Floats, labels: Ints) -> tuple[float, ...]:
-    _, right = _ordered(p, labels)
-    counts = [max(1, round(len(right) * point / POINTS)) for point in range(1, POINTS + 1)]
-    wrong = np.cumsum(~right)
-    return tuple(float(wrong[count - 1]) / count for count in counts)
+def _measure_risk(correct: Bools) -> tuple[float, ...]:
+    """Return the share of errors among the most confident images, at each point of the curve."""
+    counts = [max(1, round(len(correct) * point / RISK_POINTS)) for point in range(1, RISK_POINTS + 1)]
+    errors = np.cumsum(~correct)
+    return tuple(float(errors[count - 1]) / count for count in counts)
 
 
-def _answering(p: Floats, labels: Ints, threshold: SelectiveThreshold) -> Selective:
-    confidence, right = _ordered(p, labels)
-    answered = confidence >= threshold.least
-    n, hits = int(answered.sum()), int(right[answered].sum())
+def _evaluate_selective(confidence: Floats, correct: Bools, chosen: SelectiveThreshold) -> Selective:
+    answered = confidence >= chosen.threshold
+    n, n_correct = int(answered.sum()), int(correct[answered].sum())
     return Selective(
-        wanted=threshold.wanted,
-        least=threshold.least,
+        target_accuracy=chosen.target_accuracy,
+        threshold=chosen.threshold,
         n=n,
-        coverage=n / len(right),
-        coverage_interval=wilson_interval(n, len(right)),
-        accuracy=hits / n if n else None,
-        accuracy_interval=wilson_interval(hits, n) if n else None,
+        coverage=n / len(correct),
+        coverage_interval=wilson_interval(n, len(correct)),
+        accuracy=n_correct / n if n else None,
+        accuracy_interval=wilson_interval(n_correct, n) if n else None,
     )
 
 
-def _sets(p: Floats, labels: Ints, quantile: ConformalThreshold) -> PredictionSets:
-    named = p >= quantile.least  # (N, K)
-    rows = np.arange(len(p))
-    named[rows, p.argmax(axis=1)] = True
-    held = int(named[rows, labels].sum())
-    sizes = named.sum(axis=1)
+def _evaluate_sets(probabilities: Floats, y_true: Ints, chosen: ConformalThreshold) -> PredictionSets:
+    n, images = len(probabilities), np.arange(len(probabilities))
+    in_set = probabilities >= chosen.threshold  # (N, K)
+    in_set[images, probabilities.argmax(axis=1)] = True
+    n_covered = int(in_set[images, y_true].sum())
+    sizes = in_set.sum(axis=1)
     return PredictionSets(
-        level=quantile.level,
-        least=quantile.least,
-        coverage=held / len(p),
-        coverage_interval=wilson_interval(held, len(p)),
+        level=chosen.level,
+        threshold=chosen.threshold,
+        coverage=n_covered / n,
+        coverage_interval=wilson_interval(n_covered, n),
         size=float(sizes.mean()),
         single=float((sizes == 1).mean()),
     )
 
 
-def find_confident_errors(p: Floats, labels: Ints, *, most: int) -> Sequence[int]:
-    """Return the images (rows of p) that are wrong, the most confident first, at most so many."""
-    predicted = p.argmax(axis=1)
-    confidence = np.where(predicted == labels, -1.0, p[np.arange(len(p)), predicted])
-    order = np.argsort(-confidence, kind="stable")[:most]
-    return [int(row) for row in order if confidence[row] >= 0]
+def find_confident_errors(probabilities: Floats, y_true: Ints, *, limit: int) -> Sequence[int]:
+    """Return the indices of wrongly classified images, the most confident first, at most `limit`."""
+    y_pred = probabilities.argmax(axis=1)
+    confidence = np.where(y_pred == y_true, -1.0, probabilities[np.arange(len(probabilities)), y_pred])
+    order = np.argsort(-confidence, kind="stable")[:limit]
+    return [int(index) for index in order if confidence[index] >= 0]

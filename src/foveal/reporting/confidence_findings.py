@@ -78,7 +78,7 @@ def _calibration(e: Evaluation) -> Finding:
 
 def _chosen(confidence: Confidence) -> Selective | None:
     """Return the threshold worth a sentence: for 95 %, or the next that is not reached anyway."""
-    wanted = sorted(confidence.answering, key=lambda each: (each.wanted < TARGET_ACCURACIES[1], each.wanted))
+    wanted = sorted(confidence.selective, key=lambda each: (each.target_accuracy < TARGET_ACCURACIES[1], each.target_accuracy))
     return wanted[0] if wanted else None
 
 
@@ -88,14 +88,14 @@ def _answers(e: Evaluation) -> list[Finding]:
         return []
     low, high = chosen.accuracy_interval
     sentence = (
-        f"For {format_percent(chosen.wanted, 100)} right among answers, validation images ask for a probability of "
-        f"at least {format_percent(chosen.least, 100)}: of the {printable(e.split, 40)} images it then answers "
+        f"For {format_percent(chosen.target_accuracy, 100)} right among answers, validation images ask for a probability of "
+        f"at least {format_percent(chosen.threshold, 100)}: of the {printable(e.split, 40)} images it then answers "
         f"{format_percent(chosen.coverage, e.n)} and is right in {format_percent(chosen.accuracy, chosen.n)} of these "
         f"(95 % interval {format_percent(low, chosen.n)} to {format_percent(high, chosen.n)})."
     )
     numbers = {
-        "wanted": chosen.wanted,
-        "least": chosen.least,
+        "wanted": chosen.target_accuracy,
+        "least": chosen.threshold,
         "n": e.n,
         "answered": chosen.n,
         "coverage": chosen.coverage,
@@ -106,7 +106,7 @@ def _answers(e: Evaluation) -> list[Finding]:
 
 
 def _sets(e: Evaluation) -> list[Finding]:
-    found = [each for each in e.confidence.sets if each.level == 0.95 and each.least > 0]
+    found = [each for each in e.confidence.prediction_sets if each.level == 0.95 and each.threshold > 0]
     if not found:
         return []
     sets = found[0]

@@ -134,7 +134,7 @@ def build(
     """
     labels = images.labels[rows]
     predicted = probabilities.argmax(axis=1)
-    order = np.array(find_confident_errors(probabilities, labels, most=len(rows)), dtype=np.int64)
+    order = np.array(find_confident_errors(probabilities, labels, limit=len(rows)), dtype=np.int64)
     if not len(order):
         return None
     cells, kept = _cells(labels[order], predicted[order], order)
