@@ -16,7 +16,7 @@ from foveal.version import __version__
 
 if TYPE_CHECKING:
     from foveal.board.server import board
-    from foveal.data.sources import get
+    from foveal.data.named_datasets import get
     from foveal.deployment.bundle import predict
     from foveal.experiments.compare_runs import compare
     from foveal.experiments.estimator import FovealClassifier
@@ -51,7 +51,7 @@ _HOMES = {
     "board": "foveal.board.server",
     "compare": "foveal.experiments.compare_runs",
     "evaluate": "foveal.runs.run",
-    "get": "foveal.data.sources",
+    "get": "foveal.data.named_datasets",
     "look": "foveal.runs.preview",
     "predict": "foveal.deployment.bundle",
     "repeat": "foveal.experiments.repeat",

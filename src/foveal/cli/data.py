@@ -24,8 +24,8 @@ def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this
 
 
 def _get(asked: argparse.Namespace) -> int:
-    from foveal.data import sources
+    from foveal.data import named_datasets
 
-    written = sources.get(asked.name, asked.folder, archive=asked.archive)
+    written = named_datasets.get(asked.name, asked.folder, archive=asked.archive)
     print(json.dumps({"folder": str(written)}) if asked.json else written)  # noqa: T201 - the result
     return 0
