@@ -16,9 +16,9 @@ def network_of(name: str, *, dense: int | None = None) -> nn.Module:
     config = builtin.load(name).model
     if dense is not None:
         config = replace(config, dense=dense)
-    network = registry.build(config, size=32, channels=3, classes=5, seed=0)
+    network = registry.build_network(config, size=32, channels=3, classes=5, seed=0)
     images = torch.from_numpy(np.random.default_rng(0).integers(0, 256, (64, 32, 32, 3), dtype=np.uint8))
-    registry.prepare(network, images)
+    registry.prepare_network(network, images)
     network.train()
     with torch.no_grad():
         network(images)  # so that batch normalisation has seen something

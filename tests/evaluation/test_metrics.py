@@ -13,6 +13,7 @@ from sklearn import metrics as sk
 
 from foveal.errors import DataError, ModelError, RunError
 from foveal.evaluation import metrics
+from foveal.evaluation.calibration import softmax
 from foveal.evaluation.intervals import wilson_interval
 from foveal.evaluation.metrics import BALANCED_RATIO, DEFINITIONS, Evaluation, evaluate, format_percent
 

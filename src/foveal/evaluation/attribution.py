@@ -42,7 +42,9 @@ def compute_evidence_maps(
     return (slopes * maps).sum(1).detach().numpy()
 
 
-def compute_embeddings(network: nn.Module, pixels: NDArray[np.uint8], rows: NDArray[np.int64]) -> NDArray[np.float32]:
+def compute_embeddings(
+    network: nn.Module, pixels: NDArray[np.uint8], rows: NDArray[np.int64]
+) -> NDArray[np.float32]:
     """Return what images look like to the network: its last maps averaged over places, of length one.
 
     `pixels` are uint8 (N, S, S, C), of which `rows` are taken; returned is (n, channels). The product of two

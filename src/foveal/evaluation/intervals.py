@@ -92,7 +92,9 @@ def _boundary(rejected: Callable[[float], bool], inside: float, end: float) -> f
     return inside
 
 
-def average_precision_interval(area: float, positives: int, *, confidence: float = 0.95) -> tuple[float, float]:
+def average_precision_interval(
+    area: float, positives: int, *, confidence: float = 0.95
+) -> tuple[float, float]:
     """Give an interval for the average precision, the area under a precision-recall curve.
 
     Wilson's, as though it were a share of the positive images. It is wider than need be.
