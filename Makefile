@@ -6,7 +6,7 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check bench format lowest audit clean
+.PHONY: demo test check docs bench format lowest audit clean
 
 demo: .venv/train
 	.venv/bin/foveal demo
@@ -19,6 +19,12 @@ check: .venv/all
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+	.venv/bin/codespell
+	.venv/bin/python docs/hooks/check_markdown.py
+
+# The documentation, into site/; open site/index.html. It needs no network.
+docs: .venv/all
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
 # The short measurements, some minutes on a quiet machine, printed and not kept; benchmarks/ has the long ones.
 #   make bench DATA=cifar10      (made by: foveal data get cifar10 cifar10)
