@@ -13,7 +13,7 @@ from foveal.recipe import builtin
 def network_of(name: str, *, dense: int | None = None) -> nn.Module:
     from dataclasses import replace
 
-    config = builtin.load(name).model
+    config = builtin.load_recipe(name).model
     if dense is not None:
         config = replace(config, dense=dense)
     network = registry.build_network(config, size=32, channels=3, classes=5, seed=0)
@@ -30,7 +30,7 @@ def test_features_and_head_are_the_network(name: str) -> None:
     network = network_of(name)
     images = torch.from_numpy(np.random.default_rng(1).integers(0, 256, (7, 32, 32, 3), dtype=np.uint8))
     with torch.no_grad():
-        assert torch.equal(network.classify(network.features(images)), network(images))
+        assert torch.equal(network.classify(network.extract_features(images)), network(images))
 
 
 @pytest.mark.parametrize(("name", "dense"), [("sprint", None), ("model-s-02", 0), ("model-s-02", 64)])
@@ -41,7 +41,7 @@ def test_the_evidence_adds_up_to_the_logit_less_the_biases(name: str, dense: int
     maps = compute_evidence_maps(network, images, classes)
     assert maps.shape == (6, 4, 4)
     with torch.no_grad():
-        features = network.features(torch.from_numpy(images))
+        features = network.extract_features(torch.from_numpy(images))
         logits = network.classify(features)[range(6), classes]
         # What is left is the same however strong the maps are, as long as no rectifier changes sides.
         near = network.classify(features * (1 + 1e-3))[range(6), classes]

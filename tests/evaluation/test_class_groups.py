@@ -28,7 +28,7 @@ def blocks(sizes: Sequence[int], inside: float, outside: float) -> NDArray[np.fl
 def test_finds_animals_and_vehicles(cifar: Evaluation) -> None:
     found = find_groups(np.array(cifar.confusion))
     assert found is not None
-    assert found.found
+    assert found.clear
     assert found.groups == (ANIMALS, VEHICLES)
     counts = np.array(cifar.confusion)
     inside = sum(counts[np.ix_(g, g)].sum() for g in found.groups) - np.trace(counts)
@@ -38,7 +38,7 @@ def test_finds_animals_and_vehicles(cifar: Evaluation) -> None:
 def test_finds_them_again_in_new_draws_of_the_same_network(cifar: Evaluation) -> None:
     rates = np.array(cifar.confusion) / 1000
     found = [find_groups(drawn(rates, 1000, seed)) for seed in range(10)]
-    assert [f is not None and f.found and f.groups == (ANIMALS, VEHICLES) for f in found] == [True] * 10
+    assert [f is not None and f.clear and f.groups == (ANIMALS, VEHICLES) for f in found] == [True] * 10
 
 
 def test_order_of_the_classes_is_of_no_matter(cifar: Evaluation) -> None:
@@ -65,14 +65,14 @@ def test_class_sizes_are_divided_out(cifar: Evaluation) -> None:
 def test_even_confusion_has_no_groups(classes: int, rate: float, n: int) -> None:
     for seed in range(8):
         found = find_groups(drawn(blocks([1] * classes, rate, rate), n, seed))
-        assert found is None or not found.found
+        assert found is None or not found.clear
 
 
 def test_exactly_even_confusion_is_one_group() -> None:
     counts = np.full((10, 10), 20)
     found = find_groups(counts)
     assert found is not None
-    assert not found.found
+    assert not found.clear
     assert len(found.groups) == 1
 
 
@@ -81,7 +81,7 @@ def test_one_class_that_attracts_all_is_no_group() -> None:
     rates[:, 3] = 0.15
     found = find_groups(drawn(rates, 1000, 0))
     assert found is not None
-    assert not found.found
+    assert not found.clear
 
 
 def test_a_mere_pair_is_no_group() -> None:
@@ -89,13 +89,13 @@ def test_a_mere_pair_is_no_group() -> None:
     rates[2, 3] = rates[3, 2] = 0.15
     found = find_groups(drawn(rates, 1000, 0))
     assert found is not None
-    assert not found.found
+    assert not found.clear
 
 
 def test_many_groups_among_many_classes() -> None:
     found = find_groups(drawn(blocks([4] * 10, 0.08, 0.002), 200, 0))
     assert found is not None
-    assert found.found
+    assert found.clear
     assert found.groups == tuple(tuple(range(4 * i, 4 * i + 4)) for i in range(10))
     assert found.ratio == pytest.approx(40, rel=0.35)
 
@@ -105,14 +105,14 @@ def test_a_class_may_stand_alone() -> None:
     rates[8, :] = rates[:, 8] = 0
     found = find_groups(drawn(rates, 500, 0))
     assert found is not None
-    assert found.found
+    assert found.clear
     assert found.groups == ((0, 1, 2, 3), (4, 5, 6, 7), (8,))
 
 
 def test_nothing_across_has_no_ratio() -> None:
     found = find_groups(drawn(blocks([3, 3], 0.1, 0), 100, 0))
     assert found is not None
-    assert found.found
+    assert found.clear
     assert (found.ratio, found.inside) == (None, 1)
 
 

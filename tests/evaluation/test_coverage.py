@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+SCRIPTS = Path(__file__).parents[2] / "benchmarks" / "statistics"
 LEAST, MOST = 0.935, 0.965
 
 

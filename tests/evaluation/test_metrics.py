@@ -234,7 +234,7 @@ def test_shows_hostile_names_harmlessly(judge: Callable[..., Evaluation]) -> Non
     e = judge([[3, 1], [0, 4]], ["<script>alert(1)</script>\u202e\x1b[31m", "x" * 5000], split="<b>")
     tags: list[str] = []
     parser = HTMLParser()
-    parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]
+    parser.handle_starttag = lambda tag, _: tags.append(tag)  # type: ignore[method-assign]
     parser.feed(e._repr_html_())
     assert set(tags) == {"p", "table", "thead", "tbody", "tr", "th", "td"}
     for text in (str(e), e._repr_html_()):

@@ -64,13 +64,13 @@ def test_mirror_images_are_views_where_training_mirrored(
     found = foveal.evaluate(judged.path, "validation", views=True).views
     assert found is not None
     network, dataset = judged.model, judged.dataset
-    pixels, rows = dataset.pack.pixels, dataset.rows("validation")
+    pixels, rows = dataset.pack.pixels, dataset.get_indices("validation")
     averaged = average_logits(
         network,
         pixels,
         rows,
-        views=make_tta_views(mirrored=mirrors),
-        plain=compute_logits(network, pixels, rows),
+        views=make_tta_views(flip=mirrors),
+        first_logits=compute_logits(network, pixels, rows),
     )
     expected = metrics.evaluate(averaged, dataset.labels[rows], dataset.classes, split="validation")
     assert found.n == n

@@ -1,60 +1,56 @@
-"""Why a network says what it says: where in an image the evidence lies, and which images look alike to it."""
+"""Explanations of a network's predictions: evidence maps, and which images look alike to the network."""
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
+from foveal.evaluation.predict import BATCH_SIZE
 from foveal.models import model_s, sprint
-
-BATCH_SIZE = 100
+from foveal.types import Floats, Ints, Pixels
 
 
 def can_explain(network: nn.Module) -> bool:
-    """Say whether a network ends in maps and a part that classifies them: Foveal's own do."""
-    return isinstance(network, model_s.Network | sprint.Network)
+    """Return whether a network has feature maps and a part that classifies them: Foveal's own have."""
+    return isinstance(network, model_s.ModelSNetwork | sprint.SprintNetwork)
 
 
-def compute_evidence_maps(
-    network: nn.Module, images: NDArray[np.uint8], classes: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Return where the logit of a class comes from: one map (H, W) for each image, in all (N, H, W).
+def compute_evidence_maps(network: nn.Module, images: Pixels, classes: Ints) -> Floats:
+    """Return for each image where the logit of a class comes from, as a float32 map: in all (N, H, W).
 
-    `images` are uint8 (N, S, S, C), `classes` (N,) the class of each whose logit is taken apart. A map's
-    value is the sum over channels of activation times gradient, at that place of the network's last maps.
-    Behind these stand only averages, linear layers and rectifiers, so the values add up to the logit, less
-    what the biases give: the map is exact, not an approximation. Its places are large, each of them having
-    seen most of the image.
+    `images` are uint8 (N, S, S, C), `classes` (N,) has the class for each image. A value of the map is the
+    sum over channels of activation times gradient, at that place of the network's last feature maps. Behind
+    them there are only averages, linear layers and rectifiers. So the values add up to the logit, except for
+    the biases: the map is exact, not an approximation. Its places are large, since each depends on most of
+    the image.
 
     Source: R. L. Draelos, L. Carin, Use HiResCAM instead of Grad-CAM for faithful explanations of
     convolutional neural networks, 2020, arXiv:2011.08891; for a linear end the class-activation maps of
     B. Zhou et al., CVPR 2016.
     """
-    assert isinstance(network, model_s.Network | sprint.Network)
+    assert isinstance(network, model_s.ModelSNetwork | sprint.SprintNetwork)
     network.eval()
     with torch.inference_mode():
-        found = network.features(torch.from_numpy(images))
-    maps = found.clone().detach().requires_grad_()
+        features = network.extract_features(torch.from_numpy(images))
+    maps = features.clone().detach().requires_grad_()
     with torch.enable_grad():
-        logits: Tensor = network.classify(maps)
-        chosen = logits[torch.arange(len(logits)), torch.from_numpy(classes)].sum()
-        (slopes,) = torch.autograd.grad(chosen, maps)
-    return (slopes * maps).sum(1).detach().numpy()
+        logits = network.classify(maps)
+        of_classes = logits[torch.arange(len(logits)), torch.from_numpy(classes)].sum()
+        (gradients,) = torch.autograd.grad(of_classes, maps)
+    evidence: Floats = (gradients * maps).sum(1).detach().numpy()
+    return evidence
 
 
-def compute_embeddings(
-    network: nn.Module, pixels: NDArray[np.uint8], rows: NDArray[np.int64]
-) -> NDArray[np.float32]:
-    """Return what images look like to the network: its last maps averaged over places, of length one.
+def compute_embeddings(network: nn.Module, pixels: Pixels, indices: Ints) -> Floats:
+    """Return a unit vector for each image: the network's last feature maps, averaged over places.
 
-    `pixels` are uint8 (N, S, S, C), of which `rows` are taken; returned is (n, channels). The product of two
-    is the cosine of their angle: 1 for images that look alike.
+    `pixels` are uint8 (N, S, S, C), of which the images at `indices` (n,) are taken. The result is float32
+    (n, channels). The product of two vectors is the cosine of their angle: 1 for images that look alike.
     """
-    assert isinstance(network, model_s.Network | sprint.Network)
+    assert isinstance(network, model_s.ModelSNetwork | sprint.SprintNetwork)
     network.eval()
-    found = []
+    embeddings = []
     with torch.inference_mode():
-        for some in np.split(rows, range(BATCH_SIZE, len(rows), BATCH_SIZE)):
-            maps = network.features(torch.from_numpy(np.array(pixels[some])))
-            found.append(nn.functional.normalize(maps.mean((2, 3)), dim=1).numpy())
-    return np.concatenate(found)
+        for batch in np.split(indices, range(BATCH_SIZE, len(indices), BATCH_SIZE)):
+            maps = network.extract_features(torch.from_numpy(np.array(pixels[batch])))
+            embeddings.append(nn.functional.normalize(maps.mean((2, 3)), dim=1).numpy())
+    return np.concatenate(embeddings)
