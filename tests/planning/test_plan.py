@@ -14,11 +14,11 @@ from foveal.data.scan import scan
 from foveal.errors import RecipeError
 from foveal.planning import image_size as looking
 from foveal.planning import memory_estimate
-from foveal.planning import plan as planning
-from foveal.planning.image_size import Look, look
-from foveal.planning.networks import LADDER, on_rung
-from foveal.planning.plan import ASYMMETRIC, Plan, most_epochs, plan
-from foveal.planning.step_time import Cost, measure
+from foveal.planning import plan_dataset as planning
+from foveal.planning.image_size import ImagePlan, choose_image_size
+from foveal.planning.networks import NETWORK_SIZES, apply_network_size
+from foveal.planning.plan_dataset import ASYMMETRIC, Plan, max_useful_epochs, plan_dataset
+from foveal.planning.step_time import Costs, measure_costs
 from foveal.recipe import builtin
 from foveal.recipe.networks import Sprint
 from foveal.recipe.recipe import Image
@@ -47,11 +47,11 @@ def costs(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """A machine on which a step costs its batch times its widest layer, in tenths of milliseconds."""
     asked = []
 
-    def measured(recipe: object, _dataset: object, *, seed: int) -> Cost:
+    def measured(recipe: object, _dataset: object, *, seed: int) -> Costs:
         assert isinstance(recipe.model, Sprint)
         asked.append(recipe.model.widths)
         step = recipe.batch_size * max(recipe.model.widths) * 1e-4
-        return Cost(low=step / 4, full=step, image=1e-5)
+        return Costs(low=step / 4, full=step, image=1e-5)
 
     monkeypatch.setattr(planning, "measure", measured)
     return asked
@@ -64,7 +64,7 @@ def planned(
     dataset: Dataset = open_dataset(DataOptions(data, cache=cache), base.image)
     for path, value in (changed or {}).items():
         base = replace(base, **{path: value})
-    return plan(
+    return plan_dataset(
         dataset, base, changed=set(changed or ()), seconds=seconds, clock=lambda: 2.0, seed=0, tested=tested
     )
 
@@ -88,9 +88,9 @@ def test_what_is_planned_fits(noise: Path, cache: Path, costs: list) -> None:
 
 def test_a_budget_without_end_stops_where_more_does_not_help(noise: Path, cache: Path, costs: list) -> None:
     made = planned(noise, cache, 1e6)
-    assert made.recipe.model.widths == LADDER[-1].widths
+    assert made.recipe.model.widths == NETWORK_SIZES[-1].widths
     assert made.recipe.steps == made.most
-    assert made.recipe.epochs == most_epochs(200)
+    assert made.recipe.epochs == max_useful_epochs(200)
     assert "hardly buy anything" in made.more
     assert any("more are not expected to help" in each for each in made.why)
 
@@ -98,14 +98,14 @@ def test_a_budget_without_end_stops_where_more_does_not_help(noise: Path, cache:
 def test_a_budget_too_small_for_anything_is_one_step(noise: Path, cache: Path, costs: list) -> None:
     made = planned(noise, cache, 1.0)
     assert (made.recipe.steps, made.recipe.epochs) == (1, 1)
-    assert made.recipe.model.widths == LADDER[0].widths
+    assert made.recipe.model.widths == NETWORK_SIZES[0].widths
     assert any("too small" in each for each in made.why)
 
 
 def test_only_the_first_network_that_is_too_wide_is_measured(noise: Path, cache: Path, costs: list) -> None:
     planned(noise, cache, 4.0)
-    assert costs == [rung.widths for rung in LADDER[: len(costs)]]
-    assert 1 <= len(costs) < len(LADDER)
+    assert costs == [rung.widths for rung in NETWORK_SIZES[: len(costs)]]
+    assert 1 <= len(costs) < len(NETWORK_SIZES)
 
 
 def test_the_users_settings_stay(noise: Path, cache: Path, costs: list) -> None:
@@ -137,14 +137,14 @@ def test_what_the_budget_decides_is_refused_as_a_setting(path: str) -> None:
 
 def looked(
     data: Path, seconds: float, *, fitting: float, monkeypatch: pytest.MonkeyPatch, cache: Path
-) -> Look:
+) -> ImagePlan:
     """Look at a data set on a machine that trains on so many images of 32 pixels in the time there is."""
 
     def fit(image: Image, _seconds: float) -> float:
         return fitting * (32 / image.size) ** 2
 
     monkeypatch.setattr(looking, "_images_that_fit", fit)
-    return look(scan(data), Image(), changed=(), seconds=seconds, left=seconds, cache=cache)
+    return choose_image_size(scan(data), Image(), changed=(), seconds=seconds, left=seconds, cache=cache)
 
 
 @pytest.mark.parametrize(
@@ -187,9 +187,9 @@ def test_a_sample_of_what_cannot_be_decoded_in_time(
 
 
 def test_the_machine_is_measured_for_real(noise: Path, cache: Path) -> None:
-    recipe = on_rung(replace(builtin.budgeted(), image=Image(size=16)), LADDER[0], ())
+    recipe = apply_network_size(replace(builtin.budgeted(), image=Image(size=16)), NETWORK_SIZES[0], ())
     dataset = open_dataset(DataOptions(noise, cache=cache), Image(size=16))
-    cost = measure(replace(recipe, batch_size=50), dataset, seed=0)
+    cost = measure_costs(replace(recipe, batch_size=50), dataset, seed=0)
     assert 0 < cost.image < cost.full < 5
     assert cost.low == cost.full  # 16 pixels are not halved
 

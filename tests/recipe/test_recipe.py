@@ -10,15 +10,15 @@ from hypothesis import strategies as st
 from foveal.errors import RecipeError
 from foveal.models import registry
 from foveal.recipe import recipe as recipes
-from foveal.recipe.builtin import RECIPES, load
+from foveal.recipe.builtin import RECIPES, load_recipe
 from foveal.recipe.optimizers import Adam, RMSprop
 from foveal.recipe.overrides import apply_settings, remove_validation, use_custom_network
 from foveal.recipe.recipe import Recipe
 
 
 def parameters(name: str) -> tuple[int, int]:
-    recipe = load(name)
-    network = registry.build(recipe.model, size=recipe.image.size, channels=3, classes=10, seed=0)
+    recipe = load_recipe(name)
+    network = registry.build_network(recipe.model, size=recipe.image.size, channels=3, classes=10, seed=0)
     return registry.count_parameters(network)
 
 
@@ -27,17 +27,17 @@ def test_the_notebooks_model_has_its_parameters() -> None:
 
 
 def test_the_predecessor_is_three_convolutions_smaller() -> None:
-    first, second = load("model-s-01").model, load("model-s-02").model
+    first, second = load_recipe("model-s-01").model, load_recipe("model-s-02").model
     assert isinstance(first, recipes.ModelS)
     assert isinstance(second, recipes.ModelS)
     assert len(second.widths) * second.convolutions - len(first.widths) * first.convolutions == 3
     assert all(a < b for a, b in zip(first.widths, second.widths, strict=True))
     assert (first.dense, first.batch_norm, first.dropout) == (0, False, 0.0)
-    assert load("model-s-01").optimizer != load("model-s-02").optimizer
+    assert load_recipe("model-s-01").optimizer != load_recipe("model-s-02").optimizer
 
 
 def test_the_notebooks_training_settings() -> None:
-    recipe = load("model-s-02")
+    recipe = load_recipe("model-s-02")
     assert recipe.optimizer == RMSprop(learning_rate=0.001, rho=0.9, epsilon=1e-7)
     assert (recipe.epochs, recipe.batch_size, recipe.l2) == (30, 64, 0)
     assert recipe.plateau == recipes.Plateau(factor=0.1, patience=3, min_delta=1e-4)
@@ -46,7 +46,7 @@ def test_the_notebooks_training_settings() -> None:
 
 
 def test_what_the_notebook_plans_next() -> None:
-    recipe = load("model-s-03")
+    recipe = load_recipe("model-s-03")
     assert isinstance(recipe.optimizer, Adam)
     assert (recipe.epochs, recipe.batch_size) == (40, 64)
     assert recipe.l2 > 0
@@ -55,11 +55,11 @@ def test_what_the_notebook_plans_next() -> None:
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_json_reads_back_equal(name: str, tmp_path: Path) -> None:
-    recipe = load(name)
+    recipe = load_recipe(name)
     file = tmp_path / "recipe.json"
     file.write_text(json.dumps(recipe.to_json()))
-    assert load(file) == recipe
-    assert load(str(file)) == recipe
+    assert load_recipe(file) == recipe
+    assert load_recipe(str(file)) == recipe
 
 
 def test_toml_is_read_and_defaults_fill_it(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_toml_is_read_and_defaults_fill_it(tmp_path: Path) -> None:
         'name = "mine"\nepochs = 3\n[model]\nname = "model-s"\nwidths = [8]\n'
         '[optimizer]\nname = "adam"\nbeta_1 = 0.8\n'
     )
-    recipe = load(file)
+    recipe = load_recipe(file)
     assert (recipe.name, recipe.epochs, recipe.model) == ("mine", 3, recipes.ModelS(widths=(8,)))
     assert recipe.optimizer == Adam(beta_1=0.8)
 
@@ -98,7 +98,7 @@ def test_toml_is_read_and_defaults_fill_it(tmp_path: Path) -> None:
 )
 def test_what_does_not_fit_is_named(edit: dict, complaint: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        Recipe.from_json({**load("model-s-02").to_json(), **edit})
+        Recipe.from_json({**load_recipe("model-s-02").to_json(), **edit})
     assert complaint in str(caught.value)
 
 
@@ -158,30 +158,30 @@ def test_what_does_not_fit_is_named(edit: dict, complaint: str) -> None:
 )
 def test_what_does_not_fit_together_is_named(name: str, edit: dict, complaint: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        Recipe.from_json({**load(name).to_json(), **edit})
+        Recipe.from_json({**load_recipe(name).to_json(), **edit})
     assert complaint in str(caught.value)
 
 
 def test_an_older_recipe_still_reads() -> None:
     """What came later has defaults under which a run is as it was."""
-    value = load("model-s-03").to_json()
+    value = load_recipe("model-s-03").to_json()
     for key in ("label_smoothing", "mixing", "low_resolution", "anneal"):
         del value[key]
     del value["augmentation"]["alternate"]
-    assert Recipe.from_json(value) == load("model-s-03")
+    assert Recipe.from_json(value) == load_recipe("model-s-03")
 
 
 def test_low_resolution_is_a_share_of_all_steps() -> None:
-    recipe, _ = apply_settings(load("sprint"), ["share=0.5"])
+    recipe, _ = apply_settings(load_recipe("sprint"), ["share=0.5"])
     assert [recipe.shrink_at(step / 10) for step in range(10)] == [2] * 5 + [1] * 5
     assert [recipe.shrink_at(step / 5) for step in range(5)] == [2] * 3 + [1] * 2
     whole, _ = apply_settings(recipe, ["share=1", "low_resolution.size=8"])
     assert [whole.shrink_at(step / 3) for step in range(3)] == [4] * 3
-    assert load("model-s-02").shrink_at(0) == 1
+    assert load_recipe("model-s-02").shrink_at(0) == 1
 
 
 def test_a_missing_key_is_named() -> None:
-    value = load("model-s-02").to_json()
+    value = load_recipe("model-s-02").to_json()
     del value["optimizer"]
     with pytest.raises(RecipeError, match="optimizer"):
         Recipe.from_json(value)
@@ -189,7 +189,7 @@ def test_a_missing_key_is_named() -> None:
 
 def test_an_unknown_recipe_suggests_the_nearest() -> None:
     with pytest.raises(RecipeError, match="did you mean 'model-s-02'"):
-        load("model-s-2")
+        load_recipe("model-s-2")
 
 
 @pytest.mark.parametrize("text", ["{", "[" * 100_000])
@@ -197,11 +197,11 @@ def test_a_broken_file_is_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "mine.json"
     file.write_text(text)
     with pytest.raises(RecipeError, match=r"is no JSON"):
-        load(file)
+        load_recipe(file)
 
 
 def changes_it_alone(name: str, setting: str, expected) -> None:
-    before = load(name)
+    before = load_recipe(name)
     after, paths = apply_settings(before, [setting])
     assert expected(after)
     assert len(paths) == 1
@@ -251,14 +251,14 @@ def test_a_setting_of_sprint_changes_what_it_names_and_nothing_else(setting: str
 )
 def test_a_setting_of_sprint_that_cannot_be_is_refused(settings: list[str], complaint: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        apply_settings(load("sprint"), settings)
+        apply_settings(load_recipe("sprint"), settings)
     assert complaint in str(caught.value)
 
 
 @pytest.mark.parametrize("setting", ["share=0.5", "warm_up=0.1", "whitening=8", "head_learning_rate=1"])
 def test_settings_of_sprint_have_no_effect_elsewhere(setting: str) -> None:
     with pytest.raises(RecipeError, match="has no effect under the recipe model-s-02"):
-        apply_settings(load("model-s-02"), [setting])
+        apply_settings(load_recipe("model-s-02"), [setting])
 
 
 @pytest.mark.parametrize(
@@ -300,17 +300,17 @@ def test_a_setting_changes_what_it_names_and_nothing_else(setting: str, expected
 )
 def test_a_setting_that_cannot_be_is_refused(settings: list[str], complaint: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        apply_settings(load("model-s-02"), settings)
+        apply_settings(load_recipe("model-s-02"), settings)
     assert complaint in str(caught.value)
 
 
 def test_a_part_can_be_brought_back() -> None:
-    recipe, _ = apply_settings(load("model-s-02"), ["plateau=none", "plateau=default", "plateau.patience=1"])
+    recipe, _ = apply_settings(load_recipe("model-s-02"), ["plateau=none", "plateau=default", "plateau.patience=1"])
     assert recipe.plateau == recipes.Plateau(patience=1)
 
 
 def test_without_validation_nothing_decides_by_it() -> None:
-    recipe, changed = apply_settings(load("model-s-02"), ["epochs=2"])
+    recipe, changed = apply_settings(load_recipe("model-s-02"), ["epochs=2"])
     bare = remove_validation(recipe, changed)
     assert (bare.plateau, bare.early_stopping, bare.epochs) == (None, None, 2)
     with pytest.raises(RecipeError, match="no effect with --validation none"):
@@ -319,7 +319,7 @@ def test_without_validation_nothing_decides_by_it() -> None:
 
 def test_the_recipes_network_has_no_settings_beside_an_own_one() -> None:
     with pytest.raises(RecipeError, match="the network is your own"):
-        use_custom_network(load("model-s-02"), ["model.dropout"], object())
+        use_custom_network(load_recipe("model-s-02"), ["model.dropout"], object())
 
 
 @given(
@@ -336,7 +336,7 @@ def test_any_json_is_a_recipe_or_refused(value: object) -> None:
 @given(st.text(max_size=40))
 def test_any_setting_is_taken_or_refused(text: str) -> None:
     try:
-        apply_settings(load("model-s-02"), [text])
+        apply_settings(load_recipe("model-s-02"), [text])
     except RecipeError:
         return
     assert "=" in text

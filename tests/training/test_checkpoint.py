@@ -31,9 +31,9 @@ NETWORKS: list[recipes.ModelS | recipes.Sprint] = [
 
 
 def state(config: Config, seed: int, model: recipes.ModelS | recipes.Sprint = NETWORKS[0]) -> TrainingState:
-    network = registry.build(model, size=8, channels=1, classes=3, seed=seed)
+    network = registry.build_network(model, size=8, channels=1, classes=3, seed=seed)
     return TrainingState(
-        network=network, optimizer=optimizers.build(config, network, l2=1e-3), class_weights=None
+        network=network, optimizer=optimizers.build_optimizer(config, network, l2=1e-3), class_weights=None
     )
 
 
@@ -59,10 +59,10 @@ def test_going_on_from_a_checkpoint_gives_the_same_bits(
     tmp_path: Path, config: Config, model: recipes.ModelS | recipes.Sprint
 ) -> None:
     first, later = state(config, 1, model), batches(4, 9)
-    registry.prepare(first.network, batches(1, 3)[0].images)
+    registry.prepare_network(first.network, batches(1, 3)[0].images)
     list(run_epoch(first, batches(3, 5)))
     first.learning_rate = 0.0123
-    path = checkpoint.checkpoint_path(tmp_path, 3)
+    path = checkpoint.locate_checkpoint(tmp_path, 3)
     checkpoint.save_checkpoint(path, first.network, first.optimizer, {"epoch": 2, "loss": None})
     losses = [step.loss for step in run_epoch(first, later)]
 
@@ -118,16 +118,16 @@ def test_what_does_not_fit_is_refused_and_is_no_damage(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=reason) as caught:
             checkpoint.read_checkpoint(path, loaded.network, loaded.optimizer)
         assert not isinstance(caught.value, checkpoint.DamagedError)
-        assert checkpoint.recorded_recipe(path) == {"name": "mine"}  # whatever the network
+        assert checkpoint.read_recorded_recipe(path) == {"name": "mine"}  # whatever the network
     path.write_bytes(b"nothing")
-    assert checkpoint.recorded_recipe(path) is None
+    assert checkpoint.read_recorded_recipe(path) is None
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
     for step in (10, 20, 30, 40, 1_000_000):
-        checkpoint.checkpoint_path(tmp_path, step).touch()
-    checkpoint.prune(tmp_path, keep={20})
-    assert checkpoint.checkpoint_steps(tmp_path) == [20, 40, 1_000_000]
+        checkpoint.locate_checkpoint(tmp_path, step).touch()
+    checkpoint.prune_checkpoints(tmp_path, keep={20})
+    assert checkpoint.list_checkpoint_steps(tmp_path) == [20, 40, 1_000_000]
 
 
 JSON = st.recursive(

@@ -9,12 +9,12 @@ import torch
 
 from foveal.data.arrays import Arrays
 from foveal.data.batches import Batch
-from foveal.data.dataset import default_cache
-from foveal.data.pack import is_packed
-from foveal.data.preview import preview
+from foveal.data.dataset import get_default_cache
+from foveal.data.pack import has_pack
+from foveal.data.probe import probe_files
 from foveal.data.scan import Listing
-from foveal.planning.networks import LADDER, on_rung
-from foveal.planning.step_time import MEASURED, step_seconds
+from foveal.planning.networks import NETWORK_SIZES, apply_network_size
+from foveal.planning.step_time import MEASURED, measure_step_seconds
 from foveal.recipe import builtin
 from foveal.recipe.recipe import Image
 
@@ -31,7 +31,7 @@ TRAINING = 0.75
 
 
 @dataclass(frozen=True, kw_only=True)
-class Look:
+class ImagePlan:
     """What a listing's files are to become."""
 
     image: Image
@@ -40,7 +40,7 @@ class Look:
     why: tuple[str, ...]
 
 
-def look(
+def choose_image_size(
     listing: Listing,
     image: Image,
     *,
@@ -48,14 +48,14 @@ def look(
     seconds: float,
     left: float,
     cache: Path | None,
-) -> Look:
+) -> ImagePlan:
     """Choose the size of images, and a sample where there are more than fit into the time that is left.
 
     Settings whose path is in `changed` are the user's and stay. `seconds` is the whole budget.
     """
-    seen = preview(listing)
+    seen = probe_files(listing)
     if seen is None:  # nothing can be read: decoding all files will say so
-        return Look(image=image, share=None, why=())
+        return ImagePlan(image=image, share=None, why=())
     why = []
     training = max(1, sum(record.folder != "test" for record in listing.records))
     if "image.size" not in changed:
@@ -70,22 +70,22 @@ def look(
         fitting = _images_that_fit(image, TRAINING * left)
     decoded = DECODING * seconds * (os.cpu_count() or 1) / seen.seconds
     share = min(fitting / training, decoded / len(listing.records))
-    if share >= 1 or is_packed(listing, image, cache or default_cache()):
-        return Look(image=image, share=None, why=tuple(why))
+    if share >= 1 or has_pack(listing, image, cache or get_default_cache()):
+        return ImagePlan(image=image, share=None, why=tuple(why))
     why.append(
         f"a sample of {share:.1%} of the files, alike in every class and split: "
         f"there is no time to decode all and to see each once"
     )
-    return Look(image=image, share=share, why=tuple(why))
+    return ImagePlan(image=image, share=share, why=tuple(why))
 
 
-def look_at(arrays: Arrays, image: Image, *, changed: Collection[str]) -> Look:
+def choose_size_of_arrays(arrays: Arrays, image: Image, *, changed: Collection[str]) -> ImagePlan:
     """Choose the size of images that are in memory; there is nothing to decode, so all of them are taken."""
     if "image.size" in changed:
-        return Look(image=image, share=None, why=())
+        return ImagePlan(image=image, share=None, why=())
     image = replace(image, size=_size(arrays.side))
     why = f"images of {image.size} × {image.size} pixels: their longer side is {arrays.side}"
-    return Look(image=image, share=None, why=(why,))
+    return ImagePlan(image=image, share=None, why=(why,))
 
 
 def _size(side: int) -> int:
@@ -94,8 +94,8 @@ def _size(side: int) -> int:
 
 def _images_that_fit(image: Image, seconds: float) -> float:
     """Estimate how many random images the narrowest network can be trained on in so many seconds."""
-    recipe = on_rung(replace(builtin.budgeted(), image=image), LADDER[0], ())
+    recipe = apply_network_size(replace(builtin.budgeted(), image=image), NETWORK_SIZES[0], ())
     images = torch.randint(0, 256, (TRIAL, image.size, image.size, 3), dtype=torch.uint8)
     batch = Batch(images=images, labels=torch.zeros(TRIAL, dtype=torch.int64), seed=0)
-    each = step_seconds(recipe, iter([batch] * MEASURED), channels=3, size=image.size, classes=2)
+    each = measure_step_seconds(recipe, iter([batch] * MEASURED), channels=3, size=image.size, classes=2)
     return max(0.0, seconds) / each * TRIAL

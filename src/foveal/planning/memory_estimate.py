@@ -12,7 +12,7 @@ from foveal.memory import available
 from foveal.models import registry
 from foveal.recipe.networks import Custom
 from foveal.recipe.recipe import Recipe
-from foveal.training.epoch import training_loss
+from foveal.training.epoch import compute_training_loss
 
 TRIED = 2
 """Images of the trial; batch normalisation needs two."""
@@ -31,7 +31,7 @@ def refuse_shortage(network: nn.Module, recipe: Recipe, dataset: Dataset) -> Non
     free = available()
     if free is None or isinstance(recipe.model, Custom):  # what a user's own network does is not tried out
         return
-    fixed, image = needed(network, dataset)
+    fixed, image = estimate_memory(network, dataset)
     need = fixed + image * recipe.batch_size
     if need <= free:
         return
@@ -43,18 +43,18 @@ def refuse_shortage(network: nn.Module, recipe: Recipe, dataset: Dataset) -> Non
     )
 
 
-def enough_memory(recipe: Recipe, dataset: Dataset) -> bool:
+def has_enough_memory(recipe: Recipe, dataset: Dataset) -> bool:
     """Say whether there is memory enough to train a recipe's network; so where the system does not tell."""
     free = available()
     if free is None:
         return True
     decoding = dataset.pack.decoding
     shape = {"size": decoding.size, "channels": decoding.channels, "classes": len(dataset.classes)}
-    fixed, image = needed(registry.build(recipe.model, **shape, seed=0), dataset)
+    fixed, image = estimate_memory(registry.build_network(recipe.model, **shape, seed=0), dataset)
     return fixed + image * recipe.batch_size <= free
 
 
-def needed(network: nn.Module, dataset: Dataset) -> tuple[int, int]:
+def estimate_memory(network: nn.Module, dataset: Dataset) -> tuple[int, int]:
     """Estimate the bytes that training takes beside what the process has: once, and for an image of a batch.
 
     The latter are measured on a trial of two black images: what the forward pass saves for the backward pass.
@@ -74,7 +74,7 @@ def needed(network: nn.Module, dataset: Dataset) -> tuple[int, int]:
     images = torch.zeros((TRIED, decoding.size, decoding.size, decoding.channels), dtype=torch.uint8)
     labels = torch.zeros(TRIED, dtype=torch.int64)
     with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(note, lambda each: each):
-        loss = training_loss(
+        loss = compute_training_loss(
             trial(images), labels, None
         )  # keeps alive what was saved: no address comes twice
     held = sum(saved.values())

@@ -14,7 +14,7 @@ DEEP = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rung:
+class NetworkSize:
     """A width of network, and what it needs to be worth its time."""
 
     widths: tuple[int, ...]
@@ -23,16 +23,16 @@ class Rung:
     batch_size: int
 
 
-LADDER = (
-    Rung(widths=(32, 64, 80), images=0, batch_size=250),
-    Rung(widths=(48, 96, 96), images=50_000, batch_size=250),
-    Rung(widths=(64, 128, 128), images=100_000, batch_size=500),
-    Rung(widths=(64, 192, 192), images=250_000, batch_size=500),
-    Rung(widths=(64, 256, 256), images=350_000, batch_size=500),
+NETWORK_SIZES = (
+    NetworkSize(widths=(32, 64, 80), images=0, batch_size=250),
+    NetworkSize(widths=(48, 96, 96), images=50_000, batch_size=250),
+    NetworkSize(widths=(64, 128, 128), images=100_000, batch_size=500),
+    NetworkSize(widths=(64, 192, 192), images=250_000, batch_size=500),
+    NetworkSize(widths=(64, 256, 256), images=350_000, batch_size=500),
 )
 
 
-def on_rung(recipe: Recipe, rung: Rung, changed: Collection[str]) -> Recipe:
+def apply_network_size(recipe: Recipe, rung: NetworkSize, changed: Collection[str]) -> Recipe:
     """Give a recipe a rung's network and batch, and small images first where they can be halved."""
     model, size = recipe.model, recipe.image.size
     assert isinstance(model, Sprint)

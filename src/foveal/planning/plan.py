@@ -6,19 +6,20 @@ from math import inf
 from typing import Any
 
 from foveal.data.arrays import Arrays
-from foveal.data.batches import steps_per_epoch, training_parts
+from foveal.data.batches import count_steps_per_epoch, get_training_parts
 from foveal.data.dataset import Dataset, open_dataset
 from foveal.data.options import DataOptions
 from foveal.data.scan import scan
 from foveal.data.split import check_options
-from foveal.data.symmetry import mirror_asymmetry
+from foveal.data.symmetry import measure_flip_asymmetry
 from foveal.errors import RecipeError
-from foveal.planning.image_size import look, look_at
-from foveal.planning.memory_estimate import enough_memory
-from foveal.planning.networks import LADDER, on_rung, widths
-from foveal.planning.step_time import Cost, measure
+from foveal.files.events import Planned, PlannedPace
+from foveal.planning.image_size import choose_image_size, choose_size_of_arrays
+from foveal.planning.memory_estimate import has_enough_memory
+from foveal.planning.networks import NETWORK_SIZES, apply_network_size, widths
+from foveal.planning.step_time import Costs, measure_costs
 from foveal.recipe.recipe import Recipe
-from foveal.reporting.gallery import SEARCHED
+from foveal.reporting.gallery import MAX_SEARCHED_IMAGES
 from foveal.training.budget_controller import Pace
 
 ASYMMETRIC = 2 / 3
@@ -34,7 +35,7 @@ REPORT = 2.5
 """Seconds for the model's files, the report with its pictures, and the process's end."""
 FINISHING = 0.5
 """Seconds for the same without report."""
-SEARCHING_FROM = 120.0
+MIN_BUDGET_FOR_SEARCH = 120.0
 """Seconds of a budget from which on the report seeks the training images most like an error."""
 MARGIN = 0.015
 """Of the budget, kept for what nobody foresees."""
@@ -60,22 +61,23 @@ class Plan:
     tested: bool
     """Whether the budget has room for testing and reporting."""
 
-    def to_json(self) -> dict[str, Any]:
-        """Return what the journal keeps of a plan, as JSON values."""
-        return {
-            "seconds": self.seconds,
-            "steps": self.recipe.steps,
-            "pace": asdict(self.pace),
-            "reserve": round(self.reserve, 3),
-            "judging": round(self.judging, 3),
-            "most": self.most,
-            "why": list(self.why),
-            "more": self.more,
-            "tested": self.tested,
-        }
+    def to_event(self, *, seconds_spent: float) -> Planned:
+        """Return what the run's events keep of the plan, `seconds_spent` after the budget began."""
+        return Planned(
+            seconds=self.seconds,
+            steps=self.recipe.steps,
+            pace=PlannedPace(**asdict(self.pace)),
+            reserve=round(self.reserve, 3),
+            judging=round(self.judging, 3),
+            most=self.most,
+            why=self.why,
+            more=self.more,
+            tested=self.tested,
+            spent=seconds_spent,
+        )
 
 
-def most_epochs(images: int) -> float:
+def max_useful_epochs(images: int) -> float:
     """Return how many passes over so many training images are expected to help."""
     return max(60.0, min(200.0, 100_000 / images))
 
@@ -95,17 +97,17 @@ def plan_training(
         raise RecipeError(f"the budget is {seconds:g} seconds; it must be above 0")
     _refuse_settings(changed)
     if isinstance(data.source, Arrays):
-        seen = look_at(data.source, base.image, changed=changed)
+        seen = choose_size_of_arrays(data.source, base.image, changed=changed)
         dataset = open_dataset(data, seen.image, seed=seed)
     else:
         listing = scan(data.source)
         check_options(listing, data)
         left = seconds - clock()
-        seen = look(
+        seen = choose_image_size(
             listing, base.image, changed=changed, seconds=seconds, left=left, cache=data.cache_folder
         )
         dataset = open_dataset(data, seen.image, seed=seed, listing=listing, share=seen.share)
-    made = plan(
+    made = plan_dataset(
         dataset,
         replace(base, image=seen.image),
         changed=changed,
@@ -117,7 +119,7 @@ def plan_training(
     return dataset, replace(made, why=(*seen.why, *made.why))
 
 
-def plan(
+def plan_dataset(
     dataset: Dataset,
     base: Recipe,
     *,
@@ -140,9 +142,9 @@ def plan(
     """
     why: list[str] = []
     base = _augmented(dataset, base, changed, why)
-    n = len(dataset.rows("train"))
+    n = len(dataset.get_indices("train"))
 
-    def fitting(recipe: Recipe, cost: Cost, *, seconds: float) -> float:
+    def fitting(recipe: Recipe, cost: Costs, *, seconds: float) -> float:
         left = seconds - clock() - _reserve(seconds, tested) - _judging(cost, dataset, seconds, tested)
         return max(0.0, left) / _pace(recipe, cost).seconds(0, 1)
 
@@ -151,8 +153,8 @@ def plan(
     )
     pace = _pace(recipe, cost)
     fits = fitting(recipe, cost, seconds=seconds)
-    per_epoch = steps_per_epoch(training_parts(dataset, recipe), recipe.batch_size)
-    most = max(1, round(most_epochs(n) * per_epoch))
+    per_epoch = count_steps_per_epoch(get_training_parts(dataset, recipe), recipe.batch_size)
+    most = max(1, round(max_useful_epochs(n) * per_epoch))
     steps = max(1, min(int(fits), most))
     epochs = steps / per_epoch
     if epochs >= SHIFTED_FROM and not {"augmentation", "augmentation.shift"} & set(changed):
@@ -189,35 +191,35 @@ def _climb(
     dataset: Dataset,
     base: Recipe,
     changed: Collection[str],
-    fitting: Callable[[Recipe, Cost], float],
+    fitting: Callable[[Recipe, Costs], float],
     *,
     seed: int,
-) -> tuple[Recipe, Cost, str]:
+) -> tuple[Recipe, Costs, str]:
     """Find the widest network that can be shown enough images.
 
     `fitting` says how many steps of a recipe there is time for. Returned are the recipe with that network,
     what it costs, and what the next wider one would take.
     """
-    n = len(dataset.rows("train"))
-    first, *others = LADDER if "model.widths" not in changed else LADDER[:1]
-    recipe = _batched(on_rung(base, first, changed), n, changed)
+    n = len(dataset.get_indices("train"))
+    first, *others = NETWORK_SIZES if "model.widths" not in changed else NETWORK_SIZES[:1]
+    recipe = _batched(apply_network_size(base, first, changed), n, changed)
     if "batch_size" not in changed:
-        while recipe.batch_size > SMALLEST_BATCH and not enough_memory(recipe, dataset):
+        while recipe.batch_size > SMALLEST_BATCH and not has_enough_memory(recipe, dataset):
             recipe = replace(recipe, batch_size=max(SMALLEST_BATCH, recipe.batch_size // 2))
-    cost = measure(recipe, dataset, seed=seed)
+    cost = measure_costs(recipe, dataset, seed=seed)
 
-    def lacking(recipe: Recipe, cost: Cost, needed: float) -> float:
+    def lacking(recipe: Recipe, cost: Costs, needed: float) -> float:
         return (needed / recipe.batch_size - fitting(recipe, cost)) * _pace(recipe, cost).seconds(0, 1)
 
     for rung in others:
-        needed = min(rung.images, n * most_epochs(n))
-        wider = _batched(on_rung(base, rung, changed), n, changed)
+        needed = min(rung.images, n * max_useful_epochs(n))
+        wider = _batched(apply_network_size(base, rung, changed), n, changed)
         # Where there is no time to show so many to the network at hand, a wider one need not be measured.
         if (seconds := lacking(recipe, cost, needed)) > 0:
             return recipe, cost, f"at least {_more(seconds)} would pay for a wider network, {widths(wider)}"
-        if not enough_memory(wider, dataset):
+        if not has_enough_memory(wider, dataset):
             return recipe, cost, f"more memory would pay for a wider network, {widths(wider)}"
-        wider_cost = measure(wider, dataset, seed=seed)
+        wider_cost = measure_costs(wider, dataset, seed=seed)
         if (seconds := lacking(wider, wider_cost, needed)) > 0:
             return recipe, cost, f"about {_more(seconds)} would pay for a wider network, {widths(wider)}"
         recipe, cost = wider, wider_cost
@@ -228,8 +230,8 @@ def _augmented(dataset: Dataset, base: Recipe, changed: Collection[str], why: li
     """Decide whether images are mirrored."""
     if {"augmentation", "augmentation.flip", "augmentation.alternate"} & set(changed):
         return base
-    rows = dataset.rows("train")
-    told = mirror_asymmetry(dataset.pack.pixels, dataset.labels, rows)
+    rows = dataset.get_indices("train")
+    told = measure_flip_asymmetry(dataset.pack.pixels, dataset.labels, rows)
     if told < ASYMMETRIC:
         why.append(f"mirrored by turns: {told:.0%} can be told from their mirror images, one half by chance")
         return base
@@ -244,7 +246,7 @@ def _batched(recipe: Recipe, n: int, changed: Collection[str]) -> Recipe:
     return replace(recipe, batch_size=min(recipe.batch_size, max(SMALLEST_BATCH, n // STEPS_AN_EPOCH)))
 
 
-def _pace(recipe: Recipe, cost: Cost) -> Pace:
+def _pace(recipe: Recipe, cost: Costs) -> Pace:
     share = recipe.low_resolution.share if recipe.low_resolution else 0.0
     return Pace(low=cost.low, full=cost.full, share=share)
 
@@ -254,14 +256,14 @@ def _reserve(seconds: float, tested: bool) -> float:
     return (REPORT if tested else FINISHING) + MARGIN * seconds
 
 
-def _judging(cost: Cost, dataset: Dataset, seconds: float, tested: bool) -> float:
+def _judging(cost: Costs, dataset: Dataset, seconds: float, tested: bool) -> float:
     """Estimate what validating, testing and the report's look at training images will take."""
     splits = dataset.splits
     images = len(splits.validation)
     if tested:
         images += len(splits.test)
-        if seconds >= SEARCHING_FROM:
-            images += min(SEARCHED, len(dataset.rows("train")))
+        if seconds >= MIN_BUDGET_FOR_SEARCH:
+            images += min(MAX_SEARCHED_IMAGES, len(dataset.get_indices("train")))
     return images * cost.image
 
 

@@ -7,7 +7,7 @@ from itertools import count, pairwise
 
 import torch
 
-from foveal.data.batches import Batch, training_batches, training_parts
+from foveal.data.batches import Batch, iter_training_batches, get_training_parts
 from foveal.data.dataset import Dataset
 from foveal.evaluation.predict import compute_logits
 from foveal.models import registry
@@ -24,7 +24,7 @@ CLASSIFIED = 250
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cost:
+class Costs:
     """What was measured of a recipe: seconds."""
 
     low: float
@@ -35,37 +35,37 @@ class Cost:
     """Of classifying an image."""
 
 
-def measure(recipe: Recipe, dataset: Dataset, *, seed: int) -> Cost:
+def measure_costs(recipe: Recipe, dataset: Dataset, *, seed: int) -> Costs:
     """Take a few steps with a network that is thrown away, on the first batches of the data set."""
     decoding = dataset.pack.decoding
     shape = {"size": decoding.size, "channels": decoding.channels, "classes": len(dataset.classes)}
 
-    whole = min(recipe.batch_size, max(map(len, training_parts(dataset, recipe))))
+    whole = min(recipe.batch_size, max(map(len, get_training_parts(dataset, recipe))))
 
     def batches(shrink: int) -> Iterator[Batch]:
         for epoch in count(1):  # a small set's epoch is shorter than the measurement
-            for batch in training_batches(dataset, recipe, seed=seed, epoch=epoch, shrink=lambda _: shrink):
+            for batch in iter_training_batches(dataset, recipe, seed=seed, epoch=epoch, shrink=lambda _: shrink):
                 if len(batch.labels) == whole:  # an epoch's last batch may be short
                     yield batch
 
-    full = step_seconds(recipe, batches(1), **shape)
-    low = step_seconds(recipe, batches(recipe.shrink_at(0)), **shape) if recipe.low_resolution else full
-    network = registry.build(recipe.model, **shape, seed=seed)
-    some = dataset.rows("train")[:CLASSIFIED]
+    full = measure_step_seconds(recipe, batches(1), **shape)
+    low = measure_step_seconds(recipe, batches(recipe.shrink_at(0)), **shape) if recipe.low_resolution else full
+    network = registry.build_network(recipe.model, **shape, seed=seed)
+    some = dataset.get_indices("train")[:CLASSIFIED]
     compute_logits(network, dataset.pack.pixels, some[:1])
     began = time.perf_counter()
     compute_logits(network, dataset.pack.pixels, some)
-    return Cost(low=low, full=full, image=(time.perf_counter() - began) / len(some))
+    return Costs(low=low, full=full, image=(time.perf_counter() - began) / len(some))
 
 
-def step_seconds(
+def measure_step_seconds(
     recipe: Recipe, batches: Iterator[Batch], *, size: int, channels: int, classes: int
 ) -> float:
     """Return the seconds of the fastest of a few steps: the first ones fetch memory."""
-    network = registry.build(recipe.model, size=size, channels=channels, classes=classes, seed=0)
+    network = registry.build_network(recipe.model, size=size, channels=channels, classes=classes, seed=0)
     state = TrainingState(
         network=network,
-        optimizer=optimizers.build(recipe.optimizer, network, l2=recipe.l2),
+        optimizer=optimizers.build_optimizer(recipe.optimizer, network, l2=recipe.l2),
         class_weights=None,
         label_smoothing=recipe.label_smoothing,
     )

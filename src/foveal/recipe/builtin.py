@@ -169,7 +169,7 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
 """The built-in recipes by name, each as a function that builds it."""
 
 
-def load(name: str | Path | Recipe) -> Recipe:
+def load_recipe(name: str | Path | Recipe) -> Recipe:
     """Return a built-in recipe by its name, or read one from a .toml or .json file.
 
     Raises:

@@ -83,3 +83,7 @@ class Custom:
     """The name in recipe files of a network that was passed from Python."""
     architecture: str
     """The qualified name of the network's class. It is a record only and is never imported."""
+
+
+NetworkConfig = ModelS | Sprint | Custom
+"""Any network that a recipe can name."""

@@ -93,6 +93,10 @@ class Muon:
         require(1 <= self.iterations <= 20, "optimizer.iterations must lie between 1 and 20")
 
 
+OptimizerConfig = RMSprop | Adam | SGD | Muon
+"""Any optimizer that a recipe can name."""
+
+
 def _check_optimizer(learning_rate: float, epsilon: float, decays: Mapping[str, float]) -> None:
     require(learning_rate > 0, f"optimizer.learning_rate is {learning_rate}; it must be above 0")
     require(epsilon > 0, f"optimizer.epsilon is {epsilon}; it must be above 0")

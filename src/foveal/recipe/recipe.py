@@ -19,10 +19,6 @@ ResizeMode = Literal["stretch", "crop", "pad"]
 """What happens to an image that is not square before it is resized."""
 Channels = Literal["rgb", "grey", "auto"]
 """The colour channels of images. `auto` means grey if every image of the data set is grey, else RGB."""
-NetworkConfig = ModelS | Sprint | Custom
-"""Any network that a recipe can name."""
-OptimizerConfig = RMSprop | Adam | SGD | Muon
-"""Any optimizer that a recipe can name."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,7 @@
-"""Keeping a time budget: how many steps a run takes in all, decided from readings of a clock alone."""
+"""Keeping a time budget: how many steps a run takes in all, decided from readings of a clock alone.
+
+docs/decisions/0007-time-budget.md says where the constants come from.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -8,105 +11,124 @@ from foveal.files.events import BudgetCorrected, Event, Planned, Resumed, Rolled
 from foveal.training.schedules import Progress
 
 TOLERANCE = 0.02
-"""Of the budget, at most: steps are corrected when training would end so much too late or too early."""
-WINDOW = 0.05
-"""Of the budget: the time over which the machine's speed is judged."""
-LEAST_WINDOW = 0.25
-"""Seconds; less would judge single steps."""
-SLOWER_END = 2.0
-"""By so much at most judging is expected to be slower: two threads share a core then."""
-MOST_AT_ONCE = 4.0
-"""By so much at most a window changes the judgement: a machine that stalls for a moment is not slow."""
+"""Steps are corrected if training would end too late or too early by more than this share of the budget."""
+WINDOW_SHARE = 0.05
+"""The share of the budget over which the speed of steps is measured."""
+MIN_WINDOW_SECONDS = 0.25
+"""The shortest time over which the speed of steps is measured. Less would measure single steps."""
+MAX_EVALUATION_SLOWDOWN = 2.0
+"""The largest slowdown that is expected of the final evaluation. Two threads then share one core."""
+MAX_SLOWDOWN_CHANGE = 4.0
+"""The largest factor by which one measurement changes the slowdown. A short stall must not count as slow."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pace:
-    """What a step was measured to take before training: seconds on small images, then on whole ones."""
+    """How long a step takes, as measured before training."""
 
     low: float
+    """The seconds that a step on small images takes."""
     full: float
+    """The seconds that a step on images of full size takes."""
     share: float
-    """Of the run's progress, from its beginning, that small images take."""
+    """The share of the run, from its beginning, that trains on small images."""
 
-    def seconds(self, start: float, end: float) -> float:
-        """Return a step's mean seconds between two points of a run's progress, 0 ≤ start < end ≤ 1."""
-        low = max(0.0, min(end, self.share) - start) / (end - start)
-        return low * self.low + (1 - low) * self.full
+    def compute_mean_seconds(self, start: float, end: float) -> float:
+        """Return the mean seconds of the steps between two points of progress, 0 ≤ start < end ≤ 1."""
+        low_share = max(0.0, min(end, self.share) - start) / (end - start)
+        return low_share * self.low + (1 - low_share) * self.full
 
 
 @dataclass(kw_only=True)
 class BudgetController:
-    """Say how many steps still fit, from how long those before took.
+    """Decides how many steps fit into a time budget, from how long the steps so far took.
 
-    Times are seconds since the budget began to run. What a clock decided is to be journalled and handed
-    back as `replay`, steps in all by the step at which they were decided: then a resumed run decides alike.
+    All times are seconds since the budget began. Decisions depend on the clock, so the caller records them in
+    the run's events. A resumed run gets them as `replay` and makes the same decisions again.
     """
 
     seconds: float
     """The whole budget."""
     reserve: float
-    """What will pass after the last step: files, the report, and what nobody foresees."""
-    judging: float
-    """And what validating and testing will take, on a machine as fast as when it was measured."""
+    """The time kept for files, the report and surprises after the last step."""
+    evaluation_seconds: float
+    """The time that validating and testing take, on a machine as fast as when it was measured."""
     pace: Pace
-    most: int
-    """Steps beyond which more of them are not expected to help."""
+    """How long a step takes, as measured before training."""
+    max_steps: int
+    """The number of steps beyond which more are not expected to help."""
     replay: Mapping[int, int] = field(default_factory=dict)
+    """The recorded decisions: the number of steps in all, by the step after which it was decided."""
     slowdown: float = 1.0
-    """How much longer steps take than `pace` says, when last judged."""
-    _mark: tuple[float, int] | None = None
-    """When the window under way began: time, less the pauses within it, and step."""
-    _begun: int | None = None
-    """The step at which this process began to judge,"""
+    """How many times as long as `pace` says a step takes now."""
+    _window: tuple[float, int] | None = None
+    """The time, without pauses, and the step at which the current measurement began."""
+    _first_step: int | None = None
+    """The step at which this process began to measure."""
     _paused: float = 0.0
-    """and the seconds between epochs since then."""
+    """The seconds between epochs since `_first_step`."""
 
-    def update(self, now: float, step: int, course: Progress) -> int | None:
-        """Return another number of steps in all, if the course is to be corrected after `step` steps."""
+    def update(self, now: float, step: int, progress: Progress) -> int | None:
+        """Return a new number of steps in all, or None if it stays as it is.
+
+        Args:
+            now: The seconds of the budget that have passed.
+            step: The number of steps that are done.
+            progress: The progress of the run.
+        """
         if self.replay and step <= max(self.replay):
             return self.replay.get(step)
-        if self._begun is None:
-            self._begun = step - 1
-        if self._mark is None or step >= course.steps:
-            self._mark = (now, step)
+        if self._first_step is None:
+            self._first_step = step - 1
+        if self._window is None or step >= progress.steps:
+            self._window = (now, step)
             return None
-        then, first = self._mark
-        left = self.seconds - self.reserve - self.judging - now
-        if left <= 0:
+        window_began, window_step = self._window
+        remaining = self.seconds - self.reserve - self.evaluation_seconds - now
+        if remaining <= 0:
             return step
-        here = course.progress(step)
-        nominal = (course.steps - step) * self.pace.seconds(here, 1.0)
-        window = max(LEAST_WINDOW, min(WINDOW * self.seconds, left / 4, nominal / 4))
-        if now - then < window or step == first:
+        here = progress.at(step)
+        planned = (progress.steps - step) * self.pace.compute_mean_seconds(here, 1.0)
+        window = max(MIN_WINDOW_SECONDS, min(WINDOW_SHARE * self.seconds, remaining / 4, planned / 4))
+        if now - window_began < window or step == window_step:
             return None
-        expected = (step - first) * self.pace.seconds(course.progress(first), here)
-        self._mark = (now, step)
-        measured = (now - then) / expected
-        # Half-way, on a scale of factors, between what was judged before and what was measured now.
-        self.slowdown *= min(max(measured / self.slowdown, 1 / MOST_AT_ONCE), MOST_AT_ONCE) ** 0.5
-        judging = self.judging * min(max(1.0, self.slowdown), SLOWER_END)
-        left = self.seconds - self.reserve - judging - now
-        each = self.pace.seconds(here, 1.0) * self.slowdown + self._paused / (step - self._begun)
-        steps = min(step + max(0, int(left / each)), max(self.most, step))
-        # The less is left, the finer: else the last steps, of the smallest rates, would be cut off.
-        tolerance = min(TOLERANCE * self.seconds, left / 5)
-        return steps if abs(steps - course.steps) * each > tolerance else None
+        expected = (step - window_step) * self.pace.compute_mean_seconds(progress.at(window_step), here)
+        self._window = (now, step)
+        self._update_slowdown((now - window_began) / expected)
+        return self._count_steps_that_fit(now, step, self._first_step, progress)
+
+    def _update_slowdown(self, measured: float) -> None:
+        """Move the slowdown half-way, on a scale of factors, to what was measured."""
+        change = min(max(measured / self.slowdown, 1 / MAX_SLOWDOWN_CHANGE), MAX_SLOWDOWN_CHANGE)
+        self.slowdown *= change**0.5
+
+    def _count_steps_that_fit(self, now: float, step: int, first_step: int, progress: Progress) -> int | None:
+        evaluation = self.evaluation_seconds * min(max(1.0, self.slowdown), MAX_EVALUATION_SLOWDOWN)
+        remaining = self.seconds - self.reserve - evaluation - now
+        step_seconds = self.pace.compute_mean_seconds(progress.at(step), 1.0) * self.slowdown
+        step_seconds += self._paused / (step - first_step)
+        steps = min(step + max(0, int(remaining / step_seconds)), max(self.max_steps, step))
+        # The less time remains, the finer the correction. Otherwise the last steps, which have the smallest
+        # learning rates, would be cut off.
+        tolerance = min(TOLERANCE * self.seconds, remaining / 5)
+        return steps if abs(steps - progress.steps) * step_seconds > tolerance else None
 
     def pause(self, seconds: float) -> None:
-        """Note what passed between two epochs: time that is spent, but tells nothing of a step's speed."""
+        """Note the seconds between two epochs. They belong to the budget, but not to the time of a step."""
         self._paused += seconds
-        if self._mark is not None:
-            self._mark = (self._mark[0] + seconds, self._mark[1])
+        if self._window is not None:
+            self._window = (self._window[0] + seconds, self._window[1])
 
-    def restart(self) -> None:
-        """Judge anew: steps are done a second time, and what was decided at them counts no longer."""
-        self.replay, self._mark, self._begun, self._paused = {}, None, None, 0.0
+    def reset(self) -> None:
+        """Begin to measure again, after training went back: the decisions of the lost steps are void."""
+        self.replay, self._window, self._first_step, self._paused = {}, None, None, 0.0
 
 
 def replay_budget(events: Sequence[Event]) -> tuple[BudgetController, float] | None:
-    """Return the budget that a run's events tell of, and the seconds of it that have passed; None without one.
+    """Restore the controller of a run from its events, and the seconds of its budget that have passed.
 
-    The time between a process's last event and the next process's first is not counted: nobody waited.
+    Returns None for a run without a budget. The time between the last event of a process and the first event
+    of the next is not counted, because the run did not train then.
     """
     first = next((index for index, event in enumerate(events) if isinstance(event, Planned)), None)
     if first is None:
@@ -126,9 +148,9 @@ def replay_budget(events: Sequence[Event]) -> tuple[BudgetController, float] | N
     controller = BudgetController(
         seconds=plan.seconds,
         reserve=plan.reserve,
-        judging=plan.judging,
+        evaluation_seconds=plan.judging,
         pace=Pace(**asdict(plan.pace)),
-        most=plan.most,
+        max_steps=plan.most,
         replay=replay,
     )
     return controller, spent

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import torch
 
-from foveal.engine.compiled import kernels
+from foveal.engine.compiled import load_library
 from foveal.files.run_records import EnvironmentRecord
 from foveal.version import __version__
 
@@ -86,8 +86,8 @@ def environment_differences(then: EnvironmentRecord, now: EnvironmentRecord) -> 
 
 
 def _describe_kernels() -> str:
-    found = kernels()
-    return found.about if found.loaded is not None else f"none: {found.about}"
+    used = load_library()
+    return used.description if used.library is not None else f"none: {used.description}"
 
 
 def _digest_code() -> str:
