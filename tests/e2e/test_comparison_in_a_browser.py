@@ -8,7 +8,7 @@ import pytest
 
 from foveal.comparison.models import Contender, compare_models
 from foveal.data.decode import encode_png
-from foveal.reporting.compare_page import render
+from foveal.reporting.compare_page import render_comparison
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -32,7 +32,7 @@ def test_the_page_fits_shows_its_pictures_and_asks_for_nothing(
     found = compare_models(contenders, labels, ["cat", "dog", "ox"], split="test", recipes="", paths=paths)
     pictures = {path: encode_png(draw.integers(256, size=(8, 8, 3), dtype=np.uint8)) for path in paths}
     file = tmp_path / "page.html"
-    file.write_text(render(found, pictures), encoding="utf-8")
+    file.write_text(render_comparison(found, pictures), encoding="utf-8")
     asked, said = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

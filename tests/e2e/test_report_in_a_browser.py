@@ -76,12 +76,12 @@ def judged(folder: Path, *, classes: int, n: int) -> Path:
     test = metrics.evaluate(logits[n:], labels[n:], names, split="test", thresholds=thresholds)
     p = metrics.softmax(logits[n:])
     pixels = random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)  # noise: nothing compresses worse
-    network = registry.build(builtin.sprint().model, size=32, channels=3, classes=classes, seed=0)
-    registry.prepare(network, torch.from_numpy(pixels[:100]))
+    network = registry.build_network(builtin.sprint().model, size=32, channels=3, classes=classes, seed=0)
+    registry.prepare_network(network, torch.from_numpy(pixels[:100]))
     paths = [f"test/{names[label]}/{i:05}.png" for i, label in enumerate(labels[n:].tolist())]
-    images = gallery.Images(pixels=pixels, labels=labels[n:], paths=paths, classes=names)
+    images = gallery.ImageSet(pixels=pixels, labels=labels[n:], paths=paths, classes=names)
     rows = np.arange(n)
-    shown = gallery.build(images, rows, p, network=network, training=rows[:300])
+    shown = gallery.build_gallery(images, rows, p, network=network, training=rows[:300])
     counts = np.bincount(labels[n:], minlength=classes).tolist()
     made = RunFolder.create(
         folder,
@@ -108,10 +108,10 @@ def judged(folder: Path, *, classes: int, n: int) -> Path:
     record = EpochRecord(
         epoch=1, step=9, learning_rate=1, loss=1, accuracy=0.5, validation_loss=1, validation_accuracy=0.5
     )
-    report = Report.of_run(
+    report = Report.from_run(
         made, test=test, curves=compute_class_curves(p, labels[n:], names), gallery=shown, layers=()
     )
-    return reports.write(replace(report, history=[record, record]), made)
+    return reports.write_report(replace(report, history=[record, record]), made)
 
 
 @pytest.fixture(scope="module")

@@ -8,17 +8,17 @@ from hypothesis import strategies as st
 
 from foveal.evaluation.intervals import wilson_interval
 from foveal.evaluation.metrics import Evaluation, evaluate
-from foveal.reporting.findings import Finding, findings_of_evaluation
+from foveal.reporting.findings import Finding, describe_evaluation
 
 Judge = Callable[..., Evaluation]
 
 
 def said(evaluation: Evaluation) -> list[str]:
-    return [finding.sentence for finding in findings_of_evaluation(evaluation)]
+    return [finding.sentence for finding in describe_evaluation(evaluation)]
 
 
 def of_kind(evaluation: Evaluation, kind: str) -> list[Finding]:
-    return [finding for finding in findings_of_evaluation(evaluation) if finding.kind == kind]
+    return [finding for finding in describe_evaluation(evaluation) if finding.kind == kind]
 
 
 def test_a_cifar_matrix(cifar: Evaluation) -> None:
@@ -64,7 +64,7 @@ def test_their_numbers(cifar: Evaluation) -> None:
     across = (rates[np.ix_(animals, vehicles)].mean() + rates[np.ix_(vehicles, animals)].mean()) / 2
     inside = min(rates[np.ix_(g, g)].sum() / (len(g) * (len(g) - 1)) for g in (animals, vehicles))
     assert groups.numbers["ratio"] == pytest.approx(inside / across)
-    for finding in findings_of_evaluation(cifar):
+    for finding in describe_evaluation(cifar):
         json.dumps(finding.to_json(), allow_nan=False)
 
 
@@ -101,7 +101,7 @@ def test_one_error(judge: Judge) -> None:
 def test_tied_pairs_are_named_only_together(judge: Judge) -> None:
     counts = np.eye(6, dtype=int) * 40
     counts[0, 1] = counts[0, 2] = counts[0, 3] = counts[0, 4] = 1
-    (tie,) = [f for f in findings_of_evaluation(judge(counts.tolist())) if f.kind.startswith("confused")]
+    (tie,) = [f for f in describe_evaluation(judge(counts.tolist())) if f.kind.startswith("confused")]
     assert tie.sentence == "No pair of classes stands out: 4 pairs share the first place, with 1 error each."
     counts[0, 1] = 5  # now one leads, and three share the second place: all are shown that fit, or none
     pairs = of_kind(judge(counts.tolist()), "confused_pair")
@@ -167,7 +167,7 @@ def test_whatever_the_matrix_sentences_are_whole(counts: list[list[int]]) -> Non
     labels = np.repeat(np.arange(k), matrix.sum(axis=1))
     guesses = np.concatenate([np.repeat(np.arange(k), row) for row in matrix])
     e = evaluate(np.eye(k)[guesses], labels, [f"c{i}" for i in range(k)], split="test")
-    for finding in findings_of_evaluation(e):
+    for finding in describe_evaluation(e):
         assert finding.sentence.endswith(".")
         assert not any(bad in finding.sentence for bad in ("nan", "inf", "None", "  ", ".."))
         assert json.loads(json.dumps(finding.to_json(), allow_nan=False))["sentence"] == finding.sentence
@@ -175,19 +175,3 @@ def test_whatever_the_matrix_sentences_are_whole(counts: list[list[int]]) -> Non
     both = sorted((int(matrix[i, j] + matrix[j, i]) for i in range(k) for j in range(i)), reverse=True)
     counted = [f.numbers["first_taken_for_second"] + f.numbers["second_taken_for_first"] for f in pairs]
     assert counted == both[: len(counted)]
-
-
-def test_the_summary_in_plain_words(judge: Judge) -> None:
-    from foveal.reporting.confidence_findings import summary
-
-    e = judge([[80, 15, 5], [9, 90, 1], [2, 3, 95]], ["ant", "bee", "cow"])
-    said = summary(e)
-    assert said.sentence.startswith(
-        "Of 100 images like these, it classifies about 88 correctly; with 300 images"
-    )
-    assert "take ant for bee (15 of 35 errors)" in said.sentence
-    assert said.numbers["times"] == 15
-    tied = summary(judge([[80, 15, 5], [15, 84, 1], [2, 3, 95]], ["ant", "bee", "cow"]))
-    assert "most frequent" not in tied.sentence
-    assert "most frequent" not in summary(judge([[9, 0], [0, 9]])).sentence
-    assert "most frequent" not in summary(judge([[9]])).sentence

@@ -11,16 +11,16 @@ from torch import nn
 from foveal.models import registry
 from foveal.recipe import builtin
 from foveal.reporting import gallery as galleries
-from foveal.reporting.gallery import Gallery, Images, build
+from foveal.reporting.gallery import Gallery, ImageSet, build_gallery
 
 CLASSES = ("ant", "bee", "cow")
 
 
-def images(n: int = 90, size: int = 8, channels: int = 3) -> Images:
+def images(n: int = 90, size: int = 8, channels: int = 3) -> ImageSet:
     """Images of one colour each: image i has the grey value i."""
     pixels = np.zeros((n, size, size, channels), dtype=np.uint8)
     pixels += np.arange(n, dtype=np.uint8)[:, None, None, None]
-    return Images(
+    return ImageSet(
         pixels=pixels, labels=np.arange(n) % 3, paths=[f"{i}.png" for i in range(n)], classes=CLASSES
     )
 
@@ -55,7 +55,9 @@ def made(
     predicted = labels.copy()
     predicted[:20] = (labels[:20] + 1) % 3  # images 30 … 49 are wrong
     sure = np.linspace(0.5, 0.99, 60)
-    found = build(all_images, rows, probabilities(labels, predicted, sure), network=OWN, training=None)
+    found = build_gallery(
+        all_images, rows, probabilities(labels, predicted, sure), network=OWN, training=None
+    )
     assert found is not None
     return found, predicted, sure
 
@@ -89,7 +91,7 @@ def test_the_worst_are_those_it_was_surest_of() -> None:
 
 
 def test_there_are_no_more_pictures_than_agreed(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, _, _ = made(monkeypatch, IN_A_CELL=4, IN_ALL=10, WORST=2)
+    found, _, _ = made(monkeypatch, MAX_IMAGES_PER_CELL=4, MAX_IMAGES_IN_CELLS=10, MAX_EXPLAINED_ERRORS=2)
     assert [len(cell.images) for cell in found.cells] == [4, 4, 2]
     assert sum(cell.n for cell in found.cells) == 20
     assert len(found.worst) == 2
@@ -100,7 +102,7 @@ def test_no_errors_no_gallery() -> None:
     all_images = images()
     rows = np.arange(60)
     p = probabilities(all_images.labels[rows], all_images.labels[rows], np.full(60, 0.9))
-    assert build(all_images, rows, p, network=OWN, training=None) is None
+    assert build_gallery(all_images, rows, p, network=OWN, training=None) is None
 
 
 def test_reasons_and_neighbours() -> None:
@@ -108,12 +110,14 @@ def test_reasons_and_neighbours() -> None:
     pixels = random.integers(0, 256, (80, 32, 32, 3), dtype=np.uint8)
     pixels[70:] = pixels[:10]  # the last ten test images are among the training images, too
     labels = np.arange(80) % 3
-    all_images = Images(pixels=pixels, labels=labels, paths=[f"{i}.png" for i in range(80)], classes=CLASSES)
-    network = registry.build(builtin.sprint().model, size=32, channels=3, classes=3, seed=0)
-    registry.prepare(network, torch.from_numpy(pixels))
+    all_images = ImageSet(
+        pixels=pixels, labels=labels, paths=[f"{i}.png" for i in range(80)], classes=CLASSES
+    )
+    network = registry.build_network(builtin.sprint().model, size=32, channels=3, classes=3, seed=0)
+    registry.prepare_network(network, torch.from_numpy(pixels))
     rows = np.arange(60, 80)
     p = probabilities(labels[rows], (labels[rows] + 1) % 3, np.linspace(0.5, 0.9, 20))
-    found = build(all_images, rows, p, network=network, training=np.arange(60))
+    found = build_gallery(all_images, rows, p, network=network, training=np.arange(60))
     assert found is not None
     assert found.searched == 60
     for each in found.worst:
@@ -140,7 +144,7 @@ def test_grey_and_large_images(size: int, channels: int, side: int) -> None:
     all_images = images(size=size, channels=channels)
     rows = np.arange(30)
     p = probabilities(all_images.labels[rows], (all_images.labels[rows] + 1) % 3, np.full(30, 0.9))
-    found = build(all_images, rows, p, network=OWN, training=None)
+    found = build_gallery(all_images, rows, p, network=OWN, training=None)
     assert found is not None
     assert found.sheet.side == side
     for place, shown in enumerate(found.images):

@@ -58,7 +58,7 @@ def test_the_errors_are_those_of_the_predictions(run: Run) -> None:
 def errors(probabilities: Any, labels: list[int]) -> notebook.Picture | None:
     pixels = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8, 1)
     rows = np.array([2, 0], dtype=np.int64)
-    return notebook.errors(
+    return notebook.render_errors(
         pixels, rows, np.array(probabilities), np.array(labels), ("$x^2$", "b\x1b"), most=9
     )
 
@@ -80,11 +80,11 @@ def test_what_is_not_there_is_said(finished: Path, tmp_path: Path) -> None:
     )
     with pytest.raises(RunError, match="has not been evaluated"):
         Run(made.path).errors()
-    empty = notebook.Report.of_run(made)
+    empty = notebook.Report.from_run(made)
     for draw, complaint in (
-        (notebook.learning_curves, "no epoch is finished yet"),
-        (notebook.confusion_matrix, "nothing was judged yet"),
-        (notebook.roc_curves, "there are no ROC curves"),
+        (notebook.render_learning_curves, "no epoch is finished yet"),
+        (notebook.render_confusion_matrix, "nothing was judged yet"),
+        (notebook.render_roc_curves, "there are no ROC curves"),
     ):
         with pytest.raises(RunError, match=complaint):
             draw(empty)

@@ -47,7 +47,7 @@ def written(stem: Path) -> tuple[str, Image.Image]:
 
 
 def test_learning_curves(notebook: list[EpochRecord], tmp_path: Path) -> None:
-    svg = plots.learning_curves(notebook, tmp_path / "curves", next_learning_rate=1e-7)
+    svg = plots.draw_learning_curves(notebook, tmp_path / "curves", next_learning_rate=1e-7)
     saved, image = written(tmp_path / "curves")
     assert saved == svg
     assert image.size == (1440, 608)
@@ -66,20 +66,20 @@ def test_learning_curves(notebook: list[EpochRecord], tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("n", [1, 2])
 def test_few_epochs(notebook: list[EpochRecord], tmp_path: Path, n: int) -> None:
-    svg = plots.learning_curves(notebook[:n], tmp_path / "curves")
+    svg = plots.draw_learning_curves(notebook[:n], tmp_path / "curves")
     ticks = [text for text in texts(svg) if text.replace(".", "").isdigit()]
     assert "1" in ticks
 
 
 def test_nothing_validated(epochs: Callable[..., list[EpochRecord]], tmp_path: Path) -> None:
-    svg = plots.learning_curves(
+    svg = plots.draw_learning_curves(
         epochs([(1, 0.5, None, None, 0.1), (0.5, 0.6, None, None, 0.1)]), tmp_path / "c"
     )
     assert not {"validation", "best epoch (1)"} & set(texts(svg))
 
 
 def test_confusion_matrix_has_every_number(cifar: Evaluation, tmp_path: Path) -> None:
-    shown = texts(plots.confusion_matrix(cifar, tmp_path / "matrix"))
+    shown = texts(plots.draw_confusion_matrix(cifar, tmp_path / "matrix"))
     numbers = [int(text.replace(",", "")) for text in shown if text.replace(",", "").isdigit()]
     assert sorted(numbers) == sorted(np.array(cifar.confusion).ravel().tolist())
     assert [scores.name for scores in cifar.classes] == [t for t in shown if t.isalpha()][:10]
@@ -87,7 +87,7 @@ def test_confusion_matrix_has_every_number(cifar: Evaluation, tmp_path: Path) ->
 
 def test_true_classes_are_rows(judge: Judge, tmp_path: Path) -> None:
     # All of the first class are predicted as the second: the upper right is dark, the upper left pale.
-    plots.confusion_matrix(judge([[0, 9], [9, 0]], ["a", "b"]), tmp_path / "matrix")
+    plots.draw_confusion_matrix(judge([[0, 9], [9, 0]], ["a", "b"]), tmp_path / "matrix")
     _, image = written(tmp_path / "matrix")
     width, height = image.size
     right, left = image.getpixel((int(0.9 * width), height // 6)), image.getpixel((width // 3, height // 6))
@@ -97,7 +97,7 @@ def test_true_classes_are_rows(judge: Judge, tmp_path: Path) -> None:
 def test_many_classes(judge: Judge, tmp_path: Path) -> None:
     counts = np.eye(100, dtype=int) * 8 + 1
     e = judge(counts.tolist(), [f"class {i}" for i in range(100)])
-    svg = plots.confusion_matrix(e, tmp_path / "matrix")
+    svg = plots.draw_confusion_matrix(e, tmp_path / "matrix")
     shown = texts(svg)
     assert "1" not in shown  # no numbers in cells
     assert {"class 0", "class 99"} <= set(shown)
@@ -105,20 +105,20 @@ def test_many_classes(judge: Judge, tmp_path: Path) -> None:
 
 
 def test_roc_curves_are_named_worst_first(curve: Curve, tmp_path: Path) -> None:
-    curves = [curve(f"c{i}", 0.99 - 0.01 * i) for i in range(plots.NAMED_CURVES + 5)]
+    curves = [curve(f"c{i}", 0.99 - 0.01 * i) for i in range(plots.MAX_NAMED_CURVES + 5)]
     shown = [
         text
-        for text in texts(plots.roc_curves(curves, tmp_path / "roc"))
+        for text in texts(plots.draw_roc_curves(curves, tmp_path / "roc"))
         if text.startswith("0.") and "c" in text
     ]
     assert [text.split() for text in shown] == [
-        [f"{c.area:.4f}", c.name] for c in sorted(curves, key=lambda c: c.area)[: plots.NAMED_CURVES]
+        [f"{c.area:.4f}", c.name] for c in sorted(curves, key=lambda c: c.area)[: plots.MAX_NAMED_CURVES]
     ]
 
 
 def test_the_corner_is_drawn_only_where_curves_reach_it(curve: Curve, tmp_path: Path) -> None:
-    assert "Upper left corner" in texts(plots.roc_curves([curve("a", 0.95)], tmp_path / "roc"))
-    assert "Upper left corner" not in texts(plots.roc_curves([curve("a", 0.6)], tmp_path / "roc"))
+    assert "Upper left corner" in texts(plots.draw_roc_curves([curve("a", 0.95)], tmp_path / "roc"))
+    assert "Upper left corner" not in texts(plots.draw_roc_curves([curve("a", 0.6)], tmp_path / "roc"))
 
 
 def test_hostile_names_are_inert(
@@ -127,8 +127,8 @@ def test_hostile_names_are_inert(
     e = judge((np.eye(len(HOSTILE), dtype=int) * 5 + 1).tolist(), HOSTILE)
     with caplog.at_level(logging.WARNING):
         pictures = [
-            plots.confusion_matrix(e, tmp_path / "matrix"),
-            plots.roc_curves([curve(name, 0.9) for name in HOSTILE], tmp_path / "roc"),
+            plots.draw_confusion_matrix(e, tmp_path / "matrix"),
+            plots.draw_roc_curves([curve(name, 0.9) for name in HOSTILE], tmp_path / "roc"),
         ]
     for svg in pictures:
         root = ElementTree.fromstring(svg)
@@ -145,8 +145,8 @@ def test_hostile_names_are_inert(
 
 def test_same_bytes_every_time(notebook: list[EpochRecord], cifar: Evaluation, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        plots.learning_curves(notebook, tmp_path / f"{name}1")
-        plots.confusion_matrix(cifar, tmp_path / f"{name}2")
+        plots.draw_learning_curves(notebook, tmp_path / f"{name}1")
+        plots.draw_confusion_matrix(cifar, tmp_path / f"{name}2")
     for number in "12":
         for suffix in (".svg", ".png"):
             assert (tmp_path / f"a{number}{suffix}").read_bytes() == (
@@ -155,18 +155,19 @@ def test_same_bytes_every_time(notebook: list[EpochRecord], cifar: Evaluation, t
 
 
 def test_the_user_s_settings_neither_matter_nor_change(notebook: list[EpochRecord], tmp_path: Path) -> None:
-    expected = plots.learning_curves(notebook, tmp_path / "curves")
+    expected = plots.draw_learning_curves(notebook, tmp_path / "curves")
     with mpl.rc_context({"font.size": 30, "text.usetex": True, "svg.fonttype": "path", "axes.grid": True}):
         before = dict(mpl.rcParams)
-        assert plots.learning_curves(notebook, tmp_path / "curves") == expected
+        assert plots.draw_learning_curves(notebook, tmp_path / "curves") == expected
         assert dict(mpl.rcParams) == before
 
 
 def test_pyplot_stays_out(tmp_path: Path) -> None:
     code = (
-        "import sys, pathlib; from foveal.evaluation import plots; from foveal.run import EpochRecord;"
+        "import sys, pathlib; from foveal.reporting import plots;"
+        "from foveal.files.run_records import EpochRecord;"
         "assert 'matplotlib' not in sys.modules;"
-        "plots.learning_curves([EpochRecord(epoch=1, step=1, learning_rate=1, loss=1, accuracy=1,"
+        "plots.draw_learning_curves([EpochRecord(epoch=1, step=1, learning_rate=1, loss=1, accuracy=1,"
         " validation_loss=None, validation_accuracy=None)], pathlib.Path(sys.argv[1]));"
         "assert 'matplotlib.pyplot' not in sys.modules; assert 'torch' not in sys.modules"
     )
@@ -175,4 +176,4 @@ def test_pyplot_stays_out(tmp_path: Path) -> None:
 
 def test_a_full_or_closed_disk_is_one_line(notebook: list[EpochRecord], tmp_path: Path) -> None:
     with pytest.raises(OutsideError, match="cannot write"):
-        plots.learning_curves(notebook, tmp_path / "missing" / "curves")
+        plots.draw_learning_curves(notebook, tmp_path / "missing" / "curves")

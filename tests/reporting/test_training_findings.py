@@ -5,12 +5,12 @@ import pytest
 
 from foveal.files.run_records import EpochRecord
 from foveal.reporting.training_findings import (
-    Cut,
-    best_epoch,
-    findings_of_history,
-    learning_rate_cuts,
-    most_accurate_epoch,
-    overfitting,
+    LearningRateDrop,
+    describe_history,
+    detect_overfitting,
+    find_best_epoch,
+    find_learning_rate_drops,
+    find_most_accurate_epoch,
 )
 
 Epochs = Callable[..., list[EpochRecord]]
@@ -22,7 +22,7 @@ def curve(epochs: Epochs, training: Sequence[float], validation: Sequence[float 
 
 
 def sentences(history: Sequence[EpochRecord], **options: float) -> dict[str, str]:
-    return {finding.kind: finding.sentence for finding in findings_of_history(history, **options)}
+    return {finding.kind: finding.sentence for finding in describe_history(history, **options)}
 
 
 def test_the_notebook_s_log(notebook: list[EpochRecord]) -> None:
@@ -42,7 +42,7 @@ def test_the_notebook_s_log(notebook: list[EpochRecord]) -> None:
 
 
 def test_every_finding_carries_its_numbers(notebook: list[EpochRecord]) -> None:
-    best, rate, fit = findings_of_history(notebook, next_learning_rate=1e-7)
+    best, rate, fit = describe_history(notebook, next_learning_rate=1e-7)
     assert best.numbers["best_epoch"] == 13
     assert best.numbers["validation_loss"] == 0.5949
     assert best.numbers["most_accurate_epoch"] == 18
@@ -55,26 +55,26 @@ def test_every_finding_carries_its_numbers(notebook: list[EpochRecord]) -> None:
 
 
 def test_best_is_the_first_of_equals(epochs: Epochs) -> None:
-    best = best_epoch(curve(epochs, [1, 1, 1], [0.5, 0.4, 0.4]))
+    best = find_best_epoch(curve(epochs, [1, 1, 1], [0.5, 0.4, 0.4]))
     assert best is not None
     assert best.epoch == 2
 
 
 def test_a_cut_after_the_last_epoch_needs_to_be_told(notebook: list[EpochRecord]) -> None:
-    cuts = learning_rate_cuts(notebook)
+    cuts = find_learning_rate_drops(notebook)
     assert cuts is not None
     assert [cut.after_epoch for cut in cuts] == [8, 12, 16]
-    assert learning_rate_cuts(notebook, next_learning_rate=1e-7) == [
+    assert find_learning_rate_drops(notebook, next_learning_rate=1e-7) == [
         *cuts,
-        Cut(after_epoch=19, before=1e-6, after=1e-7),
+        LearningRateDrop(after_epoch=19, before=1e-6, after=1e-7),
     ]
-    assert learning_rate_cuts(notebook, next_learning_rate=1e-6) == cuts
+    assert find_learning_rate_drops(notebook, next_learning_rate=1e-6) == cuts
 
 
 def test_a_schedule_is_no_series_of_cuts(epochs: Epochs) -> None:
     falling = epochs([(1, 0.5, 1, 0.5, rate) for rate in (0.4, 0.3, 0.2, 0.1)])
     rising = epochs([(1, 0.5, 1, 0.5, rate) for rate in (0.1, 0.4, 0.2)])
-    assert learning_rate_cuts(falling) is None
+    assert find_learning_rate_drops(falling) is None
     assert sentences(falling)["learning_rate"] == (
         "The learning rate followed a schedule: 0.4 in epoch 1, at most 0.4 (epoch 1), 0.1 in epoch 4."
     )
@@ -96,7 +96,7 @@ def test_a_constant_rate_and_one_cut(epochs: Epochs) -> None:
 
 def test_overfits_after_the_best_epoch(epochs: Epochs) -> None:
     history = curve(epochs, [1.0, 0.8, 0.6, 0.4, 0.3, 0.2], [1.0, 0.9, 0.85, 0.95, 1.0, 1.2])
-    fact = overfitting(history)
+    fact = detect_overfitting(history)
     assert (fact.verdict, fact.after_epoch) == ("overfits", 3)
     assert fact.training_fell == pytest.approx(1 / 3)
     assert fact.validation_rose == pytest.approx((0.95 / 0.85 - 1, 1.2 / 0.85 - 1))
@@ -113,18 +113,18 @@ def test_a_gap_between_training_and_validation_is_no_overfitting(epochs: Epochs)
         history = curve(
             epochs, [1.0, 0.98, 0.97, 0.96, 0.95], [level * v for v in (1.0, 0.9, 0.8, 0.75, 0.7)]
         )
-        assert overfitting(history).verdict == "none"
+        assert detect_overfitting(history).verdict == "none"
 
 
 def test_the_verdict_does_not_depend_on_either_level(notebook: list[EpochRecord], epochs: Epochs) -> None:
     raised = curve(epochs, [7 * e.loss for e in notebook], [0.2 * (e.validation_loss or 0) for e in notebook])
-    assert overfitting(raised).verdict == overfitting(notebook).verdict == "mild"
-    assert overfitting(raised).after_epoch == overfitting(notebook).after_epoch
+    assert detect_overfitting(raised).verdict == detect_overfitting(notebook).verdict == "mild"
+    assert detect_overfitting(raised).after_epoch == detect_overfitting(notebook).after_epoch
 
 
 def test_noise_at_a_high_rate_is_no_overfitting(notebook: list[EpochRecord]) -> None:
     # After epoch 8 the best is 5, and all three since were worse, by up to 18 %; but epoch 9 is far better.
-    assert overfitting(notebook[:8]).verdict == "none"
+    assert detect_overfitting(notebook[:8]).verdict == "none"
     assert sentences(notebook[:8])["overfitting"] == (
         "No clear overfitting: in the last 3 epochs the validation loss lay 2.2 % to 18.1 % above that of "
         "epoch 5, "
@@ -134,17 +134,19 @@ def test_noise_at_a_high_rate_is_no_overfitting(notebook: list[EpochRecord]) -> 
 
 def test_a_worse_validation_loss_without_learning_is_no_overfitting(epochs: Epochs) -> None:
     history = curve(epochs, [0.5, 0.4, 0.5, 0.6, 0.7], [0.5, 0.4, 0.6, 0.7, 0.8])
-    assert overfitting(history).verdict == "none"
+    assert detect_overfitting(history).verdict == "none"
     assert sentences(history)["overfitting"].endswith("while the training loss did not keep falling.")
 
 
 def test_one_bad_or_good_epoch_decides_nothing(epochs: Epochs) -> None:
     back_again = curve(epochs, [1, 0.8, 0.5, 0.4, 0.3, 0.2], [1, 0.9, 0.5, 0.6, 0.51, 0.6])
-    assert overfitting(back_again).verdict == "mild"  # the fifth epoch was nearly as good as the third
+    assert detect_overfitting(back_again).verdict == "mild"  # the fifth epoch was nearly as good as the third
     best_is_late = curve(epochs, [1, 0.8, 0.7, 0.4, 0.3], [1, 0.9, 0.5, 0.6, 0.7])
-    assert overfitting(best_is_late).verdict == "none"  # two epochs after the best are too few
+    assert detect_overfitting(best_is_late).verdict == "none"  # two epochs after the best are too few
     assert (
-        overfitting(curve(epochs, [*[1, 0.8, 0.7, 0.4, 0.3], 0.2], [1, 0.9, 0.5, 0.6, 0.7, 0.8])).verdict
+        detect_overfitting(
+            curve(epochs, [*[1, 0.8, 0.7, 0.4, 0.3], 0.2], [1, 0.9, 0.5, 0.6, 0.7, 0.8])
+        ).verdict
         == "overfits"
     )
 
@@ -179,8 +181,8 @@ def test_too_few_epochs(notebook: list[EpochRecord], n: int) -> None:
 
 def test_nothing_validated(epochs: Epochs) -> None:
     history = curve(epochs, [1, 0.5], [None, None])
-    assert best_epoch(history) is None
-    assert most_accurate_epoch(history) is None
+    assert find_best_epoch(history) is None
+    assert find_most_accurate_epoch(history) is None
     said = sentences(history)
     assert said["best_epoch"] == (
         "Nothing was validated, so no epoch can be called the best. After 2 epochs the running training "
@@ -192,25 +194,25 @@ def test_nothing_validated(epochs: Epochs) -> None:
 
 def test_some_epochs_not_validated(epochs: Epochs) -> None:
     history = curve(epochs, [1, 0.9, 0.8, 0.7], [None, 0.9, None, 0.8])
-    best = best_epoch(history)
+    best = find_best_epoch(history)
     assert best is not None
     assert best.epoch == 4
-    assert overfitting(history).verdict == "too few epochs"
+    assert detect_overfitting(history).verdict == "too few epochs"
     assert sentences(history)["overfitting"].endswith("cannot be told from 2 validated epochs.")
 
 
 def test_losses_of_exactly_zero(epochs: Epochs) -> None:
-    assert overfitting(curve(epochs, [0.0] * 5, [0.0] * 5)).verdict == "none"
+    assert detect_overfitting(curve(epochs, [0.0] * 5, [0.0] * 5)).verdict == "none"
 
 
 def test_no_history() -> None:
-    assert findings_of_history([]) == []
-    assert learning_rate_cuts([], next_learning_rate=1) == []
+    assert describe_history([]) == []
+    assert find_learning_rate_drops([], next_learning_rate=1) == []
 
 
 def test_a_scheduled_rate_is_never_called_a_cut(epochs: Epochs) -> None:
     two = epochs([(1.7, 0.5, 1.2, 0.5, 0.12), (1.3, 0.7, 0.7, 0.7, 0.001)])
-    assert len(learning_rate_cuts(two) or []) == 1
-    assert learning_rate_cuts(two, scheduled=True) is None
-    rate = findings_of_history(two, scheduled=True)[1]
+    assert len(find_learning_rate_drops(two) or []) == 1
+    assert find_learning_rate_drops(two, scheduled=True) is None
+    rate = describe_history(two, scheduled=True)[1]
     assert rate.sentence.startswith("The learning rate followed a schedule: 0.12 in epoch 1")

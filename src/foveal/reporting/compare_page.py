@@ -1,107 +1,124 @@
-"""A comparison -> one HTML page that works offline, with a gallery where two runs are compared."""
+"""A comparison as one HTML page that needs no network, with images where it is of two runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from foveal.comparison import recipes, result
 from foveal.comparison.recipes import RecipeComparison
 from foveal.comparison.result import Comparison, Disagreement
 from foveal.progress import printable
-from foveal.reporting.html import data_url, fill
+from foveal.reporting.html import encode_data_url, render_template
 
-SHOWN = 24
-"""Images of each side in the gallery."""
-MOST_CONFUSIONS = 30
+MAX_IMAGES_PER_SIDE = 24
+"""The page shows at most so many images that only one of two runs gets right."""
+MAX_CONFUSIONS = 30
+"""The page lists at most so many confusions, those first that differ most surely."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Image:
+    path: str
+    label: str
+    predicted: str
+    """The class that the other run predicted."""
+    picture: bytes | None
+    """The image as PNG; None where it is not at hand."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Side:
+    """The images that only one of two runs gets right."""
+
     name: str
     count: int
     note: str
-    shown: list[dict[str, Any]]
+    images: list[_Image]
 
 
-def gallery(
-    found: Comparison | RecipeComparison,
+@dataclass(frozen=True, kw_only=True)
+class _Table:
+    title: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+
+
+def select_gallery_images(
+    comparison: Comparison | RecipeComparison,
 ) -> tuple[tuple[Disagreement, ...], tuple[Disagreement, ...]]:
-    """Return the images that the page shows: those that the first alone gets right, and the second alone."""
-    if isinstance(found, RecipeComparison) or len(found.pairs) != 1:
+    """Return the images that the page shows: those only the first run gets right, and those only the second.
+
+    Both are empty unless two runs are compared.
+    """
+    if isinstance(comparison, RecipeComparison) or len(comparison.pairs) != 1:
         return (), ()
     first, second = (
-        tuple(each for each in found.images if each.predicted[side] == each.label)[:SHOWN] for side in (0, 1)
+        tuple(image for image in comparison.images if image.predicted[side] == image.label)[
+            :MAX_IMAGES_PER_SIDE
+        ]
+        for side in (0, 1)
     )
     return first, second
 
 
-def render(found: Comparison | RecipeComparison, pictures: Mapping[str, bytes]) -> str:
-    """Fill the page; `pictures` are PNG files by the images' paths, as many as there are.
+def render_comparison(comparison: Comparison | RecipeComparison, pictures: Mapping[str, bytes]) -> str:
+    """Return the page; `pictures` are the images at hand as PNG, by their paths.
 
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    if isinstance(found, RecipeComparison):
-        names = [each["name"] for each in found.groups]
-        parts: dict[str, Any] = {
-            "sentences": [pair.sentence() for pair in found.pairs],
-            "methods": recipes.METHODS,
-            "scope": "",
-            "tables": [],
-        }
+    sentences = [pair.sentence() for pair in comparison.pairs]
+    tables: list[_Table] = []
+    sides: list[_Side] = []
+    if isinstance(comparison, RecipeComparison):
+        names = [group["name"] for group in comparison.groups]
+        methods, scope = recipes.METHODS, ""
     else:
-        names = [each["name"] for each in found.contenders]
-        parts = {
-            "sentences": [pair.sentence() for pair in found.pairs],
-            "methods": result.METHODS,
-            "scope": found.recipes,
-            "tables": [],
-        }
-        if len(found.pairs) == 1:
-            (pair,) = found.pairs
-            parts["sentences"].append(pair.of_mistakes())
-            parts["tables"] = [
-                ("Classes", *result.class_rows(pair.classes)),
-                (
-                    "Confusions, those first that surely changed",
-                    *result.confusion_rows(pair.confusions[:MOST_CONFUSIONS]),
-                ),
-            ]
-    return fill(
+        names = [contender["name"] for contender in comparison.contenders]
+        methods, scope = result.METHODS, comparison.recipes
+        if len(comparison.pairs) == 1:
+            sentences.append(comparison.pairs[0].of_mistakes())
+            tables = _lay_out_tables(comparison.pairs[0])
+            sides = _lay_out_sides(comparison, pictures)
+    return render_template(
         "compare.html.j2",
-        {"address": lambda png: data_url(png, "png")},
+        {"address": lambda png: encode_data_url(png, "png")},
         title=printable(", ".join(names), 120),
-        found=found,
-        contenders=found.rows(),
-        sides=_sides(found, pictures),
-        **parts,
+        comparison=comparison,
+        contenders=comparison.rows(),
+        sentences=sentences,
+        methods=methods,
+        scope=scope,
+        tables=tables,
+        sides=sides,
     )
 
 
-def _sides(found: Comparison | RecipeComparison, pictures: Mapping[str, bytes]) -> list[_Side]:
-    if isinstance(found, RecipeComparison):
-        return []
-    sides = []
-    for side, images in enumerate(gallery(found)):
-        if not images:
-            continue
-        pair = found.pairs[0]
-        shown = []
-        for each in images:
-            shown.append(
-                {
-                    "path": each.path,
-                    "label": each.label,
-                    "wrong": each.predicted[1 - side],
-                    "picture": pictures.get(each.path),
-                }
-            )
-        sides.append(
-            _Side(
-                name=(pair.first, pair.second)[side],
-                count=(pair.only_first, pair.only_second)[side],
-                note="" if pictures else "The images themselves are not where they were, so none is shown.",
-                shown=shown,
-            )
+def _lay_out_tables(pair: result.Pair) -> list[_Table]:
+    header, rows = result.class_rows(pair.classes)
+    classes = _Table(title="Classes", header=header, rows=rows)
+    header, rows = result.confusion_rows(pair.confusions[:MAX_CONFUSIONS])
+    confusions = _Table(title="Confusions, those first that surely changed", header=header, rows=rows)
+    return [classes, confusions]
+
+
+def _lay_out_sides(comparison: Comparison, pictures: Mapping[str, bytes]) -> list[_Side]:
+    pair = comparison.pairs[0]
+    names, counts = (pair.first, pair.second), (pair.only_first, pair.only_second)
+    return [
+        _Side(
+            name=names[side],
+            count=counts[side],
+            note="" if pictures else "The images themselves are not where they were, so none is shown.",
+            images=[
+                _Image(
+                    path=image.path,
+                    label=image.label,
+                    predicted=image.predicted[1 - side],
+                    picture=pictures.get(image.path),
+                )
+                for image in images
+            ],
         )
-    return sides
+        for side, images in enumerate(select_gallery_images(comparison))
+        if images
+    ]

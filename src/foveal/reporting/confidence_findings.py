@@ -1,121 +1,145 @@
-"""What an evaluation tells about a model's probabilities, and the whole in two sentences."""
+"""Sentences about a model's probabilities, and the summary of an evaluation."""
 
 from foveal.evaluation.calibration import TARGET_ACCURACIES, Confidence, Selective
 from foveal.evaluation.metrics import Evaluation, format_percent
 from foveal.progress import printable
-from foveal.reporting.findings import Finding, count
+from foveal.reporting.findings import Finding, format_count
 
 
-def summary(e: Evaluation) -> Finding:
-    """Say in plain words how good it is, where it errs most, and what staying silent would bring."""
-    low, high = e.accuracy_interval
+def summarise(evaluation: Evaluation) -> Finding:
+    """Summarise how good the model is, where it errs most, and what it gains by not answering when unsure."""
+    n, accuracy = evaluation.n, evaluation.accuracy
+    low, high = evaluation.accuracy_interval
     sentence = (
-        f"Of 100 images like these, it classifies about {100 * e.accuracy:.0f} correctly; with {e.n:,} "
+        f"Of 100 images like these, it classifies about {100 * accuracy:.0f} correctly; with {n:,} "
         f"images tested, the true number is likely between {100 * low:.1f} and {100 * high:.1f}."
     )
-    numbers: dict[str, object] = {"n": e.n, "accuracy": e.accuracy, "accuracy_interval": [low, high]}
-    cells = sorted((-n, i, j) for i, row in enumerate(e.confusion) for j, n in enumerate(row) if i != j)
-    n, i, j = (-cells[0][0], *cells[0][1:]) if cells else (0, 0, 0)
-    if n > 1 and n > -cells[1][0]:  # else several share the first place
-        label, guess = e.classes[i].name, e.classes[j].name
+    numbers: dict[str, object] = {"n": n, "accuracy": accuracy, "accuracy_interval": [low, high]}
+    error = _find_most_frequent_error(evaluation)
+    if error is not None:
+        label, predicted, times = error
         sentence += (
-            f" Its most frequent error is to take {printable(label, 40)} for {printable(guess, 40)} "
-            f"({n:,} of {count(e.errors, 'error')})."
+            f" Its most frequent error is to take {printable(label, 40)} for {printable(predicted, 40)} "
+            f"({times:,} of {format_count(evaluation.errors, 'error')})."
         )
-        numbers |= {"label": label, "predicted": guess, "times": n, "errors": e.errors}
-    chosen = _chosen(e.confidence)
-    if chosen is not None and chosen.accuracy is not None:
+        numbers |= {"label": label, "predicted": predicted, "times": times, "errors": evaluation.errors}
+    selective = _select_threshold(evaluation.confidence)
+    if selective is not None and selective.accuracy is not None:
         sentence += (
-            f" If it may stay silent where it is not sure, it answers {100 * chosen.coverage:.0f} of 100 "
-            f"images, and {100 * chosen.accuracy:.0f} of 100 such answers are right."
+            f" If it may stay silent where it is not sure, it answers {100 * selective.coverage:.0f} of 100 "
+            f"images, and {100 * selective.accuracy:.0f} of 100 such answers are right."
         )
-        numbers |= {"coverage": chosen.coverage, "answered": chosen.n, "answered_accuracy": chosen.accuracy}
+        numbers |= {
+            "coverage": selective.coverage,
+            "answered": selective.n,
+            "answered_accuracy": selective.accuracy,
+        }
     return Finding(kind="summary", sentence=sentence, numbers=numbers)
 
 
-def findings_of_confidence(e: Evaluation) -> list[Finding]:
-    """Say whether its probabilities hold, what thresholds bring, and how large sets of classes are."""
-    return [_calibration(e), *_answers(e), *_sets(e)]
+def _find_most_frequent_error(evaluation: Evaluation) -> tuple[str, str, int] | None:
+    """Return true class, predicted class and count; None where several share the first place."""
+    cells = sorted(
+        ((n, i, j) for i, row in enumerate(evaluation.confusion) for j, n in enumerate(row) if i != j),
+        reverse=True,
+    )
+    if not cells or cells[0][0] <= 1 or cells[0][0] == cells[1][0]:
+        return None
+    n, i, j = cells[0]
+    return evaluation.classes[i].name, evaluation.classes[j].name, n
 
 
-def _calibration(e: Evaluation) -> Finding:
+def describe_confidence(e: Evaluation) -> list[Finding]:
+    """Describe the calibration, what a threshold brings, and how large the prediction sets are."""
+    return [_describe_calibration(e), *_describe_selective(e), *_describe_sets(e)]
+
+
+def _describe_calibration(e: Evaluation) -> Finding:
     as_trained, calibrated = e.confidence.as_trained, e.confidence.calibrated
-    now = calibrated or as_trained
-    beyond = now.error > now.error_limit
+    current = calibrated or as_trained
+    beyond_chance = current.error > current.error_limit
     chance = (
-        f"{format_percent(now.error_by_chance, e.n)} on average, and no more than "
-        f"{format_percent(now.error_limit, e.n)} in 95 of 100 cases"
+        f"{format_percent(current.error_by_chance, e.n)} on average, and no more than "
+        f"{format_percent(current.error_limit, e.n)} in 95 of 100 cases"
     )
     sentence = (
         f"{'With its temperature, confidence' if calibrated else 'Confidence'} and accuracy differ by "
-        f"{format_percent(now.error, e.n)}. On so many images, chance alone would make it {chance}: "
+        f"{format_percent(current.error, e.n)}. On so many images, chance alone would make it {chance}: "
     )
-    if beyond:
-        side = "high" if now.confidence > e.accuracy else "low"
+    if beyond_chance:
+        side = "high" if current.confidence > e.accuracy else "low"
         sentence += f"its probabilities are, on the whole, too {side}."
     else:
         sentence += "its probabilities can be taken at their word."
     if calibrated is not None:
-        which = "too sure" if as_trained.confidence > e.accuracy else "not sure enough"
+        tendency = "too sure" if as_trained.confidence > e.accuracy else "not sure enough"
         sentence += (
             f" As trained, without the temperature of {e.confidence.temperature:.3f} fitted on validation "
-            f"images, it was {format_percent(as_trained.error, e.n)}, {which} on the whole."
+            f"images, it was {format_percent(as_trained.error, e.n)}, {tendency} on the whole."
         )
     numbers = {
         "n": e.n,
         "accuracy": e.accuracy,
         "temperature": e.confidence.temperature,
-        "error": now.error,
-        "error_by_chance": now.error_by_chance,
-        "error_limit": now.error_limit,
-        "confidence": now.confidence,
+        "error": current.error,
+        "error_by_chance": current.error_by_chance,
+        "error_limit": current.error_limit,
+        "confidence": current.confidence,
         "error_as_trained": as_trained.error,
         "confidence_as_trained": as_trained.confidence,
-        "beyond_chance": beyond,
+        "beyond_chance": beyond_chance,
     }
     return Finding(kind="calibration", sentence=sentence, numbers=numbers)
 
 
-def _chosen(confidence: Confidence) -> Selective | None:
-    """Return the threshold worth a sentence: for 95 %, or the next that is not reached anyway."""
-    wanted = sorted(confidence.selective, key=lambda each: (each.target_accuracy < TARGET_ACCURACIES[1], each.target_accuracy))
-    return wanted[0] if wanted else None
+def _select_threshold(confidence: Confidence) -> Selective | None:
+    """Return the threshold for an accuracy of 95 %, or the next one that the model does not reach anyway."""
+    ranked = sorted(
+        confidence.selective,
+        key=lambda row: (row.target_accuracy < TARGET_ACCURACIES[1], row.target_accuracy),
+    )
+    return ranked[0] if ranked else None
 
 
-def _answers(e: Evaluation) -> list[Finding]:
-    chosen = _chosen(e.confidence)
-    if chosen is None or chosen.accuracy is None or chosen.accuracy_interval is None:
+def _describe_selective(e: Evaluation) -> list[Finding]:
+    selective = _select_threshold(e.confidence)
+    if selective is None or selective.accuracy is None or selective.accuracy_interval is None:
         return []
-    low, high = chosen.accuracy_interval
+    accuracy, low, high = (
+        format_percent(share, selective.n) for share in (selective.accuracy, *selective.accuracy_interval)
+    )
     sentence = (
-        f"For {format_percent(chosen.target_accuracy, 100)} right among answers, validation images ask for a probability of "
-        f"at least {format_percent(chosen.threshold, 100)}: of the {printable(e.split, 40)} images it then answers "
-        f"{format_percent(chosen.coverage, e.n)} and is right in {format_percent(chosen.accuracy, chosen.n)} of these "
-        f"(95 % interval {format_percent(low, chosen.n)} to {format_percent(high, chosen.n)})."
+        f"For {format_percent(selective.target_accuracy, 100)} right among answers, validation images ask "
+        f"for a probability of at least {format_percent(selective.threshold, 100)}: of the "
+        f"{printable(e.split, 40)} images it then answers {format_percent(selective.coverage, e.n)} and is "
+        f"right in {accuracy} of these (95 % interval {low} to {high})."
     )
     numbers = {
-        "wanted": chosen.target_accuracy,
-        "least": chosen.threshold,
+        "wanted": selective.target_accuracy,
+        "least": selective.threshold,
         "n": e.n,
-        "answered": chosen.n,
-        "coverage": chosen.coverage,
-        "accuracy": chosen.accuracy,
-        "accuracy_interval": [low, high],
+        "answered": selective.n,
+        "coverage": selective.coverage,
+        "accuracy": selective.accuracy,
+        "accuracy_interval": list(selective.accuracy_interval),
     }
     return [Finding(kind="answering", sentence=sentence, numbers=numbers)]
 
 
-def _sets(e: Evaluation) -> list[Finding]:
-    found = [each for each in e.confidence.prediction_sets if each.level == 0.95 and each.threshold > 0]
-    if not found:
+def _describe_sets(e: Evaluation) -> list[Finding]:
+    sets = next(
+        (row for row in e.confidence.prediction_sets if row.level == 0.95 and row.threshold > 0), None
+    )
+    if sets is None:
         return []
-    sets = found[0]
-    low, high = sets.coverage_interval
+    single, coverage, low, high = (
+        format_percent(share, e.n) for share in (sets.single, sets.coverage, *sets.coverage_interval)
+    )
     sentence = (
         f"To have the true class among those it names in 95 of 100 cases, it has to name "
-        f"{sets.size:.2f} classes on average, a single one for {format_percent(sets.single, e.n)} of the images; on "
-        f"{printable(e.split, 40)} images the true class was among them in {format_percent(sets.coverage, e.n)} of "
-        f"cases (95 % interval {format_percent(low, e.n)} to {format_percent(high, e.n)})."
+        f"{sets.size:.2f} classes on average, a single one for {single} of the images; on "
+        f"{printable(e.split, 40)} images the true class was among them in {coverage} of "
+        f"cases (95 % interval {low} to {high})."
     )
     numbers = {
         "level": sets.level,
@@ -123,6 +147,6 @@ def _sets(e: Evaluation) -> list[Finding]:
         "size": sets.size,
         "single": sets.single,
         "coverage": sets.coverage,
-        "coverage_interval": [low, high],
+        "coverage_interval": list(sets.coverage_interval),
     }
     return [Finding(kind="sets", sentence=sentence, numbers=numbers)]

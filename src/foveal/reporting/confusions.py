@@ -6,49 +6,49 @@ from typing import Final
 
 from foveal.evaluation.metrics import Evaluation
 
-NAMED: Final = 3
-"""Classes named of those that a class is confused with, the most frequent first."""
+MAX_NAMED_CLASSES: Final = 3
+"""At most so many classes are named that a class is confused with, the most frequent first."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Times:
-    """A class, and how often."""
+class ClassCount:
+    """The name of a class and a number of images."""
 
     name: str
     n: int
 
 
 @dataclass(frozen=True, kw_only=True)
-class Mistakes:
-    """What a class is confused with."""
+class ClassConfusions:
+    """What one class is confused with."""
 
     name: str
     missed: int
-    """Images of the class that were taken for another,"""
-    taken_for: tuple[Times, ...]
-    """and for which classes most often."""
+    """The number of images of this class that were predicted as another class."""
+    taken_for: tuple[ClassCount, ...]
+    """The classes predicted for those images, the most frequent first."""
     wrong: int
-    """Images of other classes that were taken for it,"""
-    instead_of: tuple[Times, ...]
-    """and of which classes most often."""
+    """The number of images of other classes that were predicted as this class."""
+    instead_of: tuple[ClassCount, ...]
+    """The true classes of those images, the most frequent first."""
 
 
-def mistakes(e: Evaluation) -> tuple[Mistakes, ...]:
-    """List what each class is confused with."""
-    names = [each.name for each in e.classes]
-    columns = list(zip(*e.confusion, strict=True))
+def find_confusions(evaluation: Evaluation) -> tuple[ClassConfusions, ...]:
+    """Return for each class what it is confused with, in the order of the classes."""
+    names = [scores.name for scores in evaluation.classes]
+    rows, columns = evaluation.confusion, list(zip(*evaluation.confusion, strict=True))
 
-    def most(counts: Sequence[int], own: int) -> tuple[Times, ...]:
+    def rank_others(counts: Sequence[int], own: int) -> tuple[ClassCount, ...]:
         ranked = sorted((-n, other) for other, n in enumerate(counts) if n and other != own)
-        return tuple(Times(name=names[other], n=-n) for n, other in ranked[:NAMED])
+        return tuple(ClassCount(name=names[other], n=-n) for n, other in ranked[:MAX_NAMED_CLASSES])
 
     return tuple(
-        Mistakes(
+        ClassConfusions(
             name=name,
-            missed=sum(e.confusion[k]) - e.confusion[k][k],
-            taken_for=most(e.confusion[k], k),
-            wrong=sum(columns[k]) - e.confusion[k][k],
-            instead_of=most(columns[k], k),
+            missed=sum(rows[k]) - rows[k][k],
+            taken_for=rank_others(rows[k], k),
+            wrong=sum(columns[k]) - rows[k][k],
+            instead_of=rank_others(columns[k], k),
         )
         for k, name in enumerate(names)
     )

@@ -1,7 +1,7 @@
-"""The images behind the numbers: the errors of every cell of a confusion matrix, the worst with reasons."""
+"""The images behind the numbers: the errors of each cell of a confusion matrix, some of them explained."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -13,246 +13,255 @@ from torch import nn
 from foveal.data.decode import encode_webp
 from foveal.evaluation.attribution import can_explain, compute_embeddings, compute_evidence_maps
 from foveal.evaluation.calibration import find_confident_errors
+from foveal.types import Ints, Pixels
 
-Pixels = NDArray[np.uint8]
-Ints = NDArray[np.int64]
-
-WORST: Final = 24
-"""Errors shown with reasons: those that the model was surest of."""
-IN_A_CELL: Final = 12
-"""Images shown of a cell of the confusion matrix, the surest first,"""
-IN_ALL: Final = 1200
-"""and of all cells, the fullest first; the predictions' file has the rest."""
-NEIGHBOURS: Final = 3
-"""Training images shown that look most like an error."""
-SEARCHED: Final = 10_000
-"""Training images among which they are sought, drawn at random."""
-TILE: Final = 64
-"""The largest side of a picture, in pixels."""
-COLUMNS: Final = 32
-_LOSSLESS: Final = 16
-"""Pictures up to so many pixels a side are kept without loss: they are shown much enlarged."""
-_FOR: Final = np.array([214, 72, 16])
-_AGAINST: Final = np.array([20, 100, 200])
+MAX_EXPLAINED_ERRORS: Final = 24
+"""At most so many errors are explained, the most confident first."""
+MAX_IMAGES_PER_CELL: Final = 12
+"""A cell of the confusion matrix shows at most so many images, the most confident errors first."""
+MAX_IMAGES_IN_CELLS: Final = 1200
+"""All cells together show at most so many images; the cells with most errors come first."""
+NEIGHBOURS_PER_ERROR: Final = 3
+"""So many similar training images are shown beside each explained error."""
+MAX_SEARCHED_IMAGES: Final = 10_000
+"""Neighbours are searched among at most so many training images, drawn at random."""
+MAX_TILE_SIDE: Final = 64
+"""The largest side of a tile, in pixels; larger images are shrunk."""
+MAX_COLUMNS: Final = 32
+"""The largest number of tiles in a row of the sheet."""
+_MAX_LOSSLESS_SIDE: Final = 16  # small tiles are much enlarged on the page, so their pixels must be exact
+_COLOUR_FOR: Final = np.array([214, 72, 16])
+_COLOUR_AGAINST: Final = np.array([20, 100, 200])
 
 
 @dataclass(frozen=True, kw_only=True)
-class Shown:
+class MisclassifiedImage:
     """An image that was classified wrongly."""
 
     path: str
     label: str
     predicted: str
     probability: float
-    """Given to the predicted class."""
+    """The probability of the predicted class."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Cell:
-    """A cell of the confusion matrix beside its diagonal."""
+    """A cell of the confusion matrix off its diagonal."""
 
     label: int
+    """The index of the true class."""
     predicted: int
+    """The index of the predicted class."""
     n: int
+    """The number of errors."""
     images: tuple[int, ...]
-    """Places of the images in the gallery."""
+    """The indices of the images shown, in `Gallery.images`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Neighbour:
-    """A training image that looks like an error to the network."""
+    """A training image that resembles an error in the eyes of the network."""
 
     path: str
     label: str
     similarity: float
-    """The cosine between what the network makes of the two: at most 1."""
+    """The cosine of the angle between the two embeddings; it is at most 1."""
     tile: int
+    """The index of its tile in the sheet."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Worst:
-    """An error that the model was sure of, with reasons."""
+class ExplainedError:
+    """A confident error with the evidence for both classes and the most similar training images."""
 
     image: int
-    """Its place in the gallery."""
+    """The index of the image in `Gallery.images`."""
     true_probability: float
+    """The probability of the true class."""
     for_predicted: int | None
-    """The tile with the evidence for the predicted class,"""
+    """The tile with the evidence for the predicted class; None if the network cannot be explained."""
     for_true: int | None
-    """and for the true one; None where the network cannot tell."""
+    """The tile with the evidence for the true class; None if the network cannot be explained."""
     neighbours: tuple[Neighbour, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Sheet:
-    """All pictures in one, as tiles from left to right, row by row."""
+    """One picture that holds all tiles, from left to right and row by row."""
 
     content: bytes
-    """WebP."""
+    """The picture in WebP format."""
     columns: int
     rows: int
     side: int
-    """Of a tile, in pixels."""
+    """The side of a tile in pixels."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Gallery:
-    """What a report shows of errors."""
+    """The errors that a report shows."""
 
-    images: tuple[Shown, ...]
-    """Their tiles are the sheet's first."""
+    images: tuple[MisclassifiedImage, ...]
+    """The images shown. The tile of each has the same index in the sheet."""
     cells: tuple[Cell, ...]
-    worst: tuple[Worst, ...]
+    """The cells that have errors, those with most errors first."""
+    worst: tuple[ExplainedError, ...]
+    """The explained errors, the most confident first."""
     searched: int
-    """Training images among which neighbours were sought; 0 if none were."""
+    """The number of training images among which neighbours were searched; 0 if none were."""
     sheet: Sheet
 
 
 @dataclass(frozen=True, kw_only=True)
-class Images:
-    """Images at hand, by row, with their labels and paths."""
+class ImageSet:
+    """All images of a data set with their labels and paths."""
 
     pixels: Pixels
-    """(all, S, S, C)"""
+    """The images, (N, S, S, C)."""
     labels: Ints
-    """(all,)"""
+    """The class indices, (N,)."""
     paths: Sequence[str]
+    """The path of each image."""
     classes: Sequence[str]
+    """The names of the classes."""
 
 
-def build(
-    images: Images,
-    rows: Ints,
+def build_gallery(
+    images: ImageSet,
+    indices: Ints,
     probabilities: NDArray[np.float64],
     *,
     network: nn.Module,
     training: Ints | None,
 ) -> Gallery | None:
-    """Gather the errors on `rows` (n,) of the images, by their probabilities (n, K); None without errors.
+    """Gather the errors of a network on some images; return None where there is no error.
 
-    `training` are the rows among which neighbours are sought; None leaves them out.
+    Args:
+        images: All images of the data set.
+        indices: Which of them were classified, (N,).
+        probabilities: The probabilities of their classes, (N, K).
+        network: The network, for evidence and neighbours.
+        training: The indices among which neighbours are searched; None leaves neighbours out.
     """
-    labels = images.labels[rows]
+    labels = images.labels[indices]
     predicted = probabilities.argmax(axis=1)
-    order = np.array(find_confident_errors(probabilities, labels, limit=len(rows)), dtype=np.int64)
-    if not len(order):
+    errors = list(find_confident_errors(probabilities, labels, limit=len(indices)))
+    if not errors:
         return None
-    cells, kept = _cells(labels[order], predicted[order], order)
-    worst = [int(each) for each in order[:WORST]]
-    places = {image: place for place, image in enumerate(dict.fromkeys([*worst, *kept]))}
-    tiles = _Tiles(images.pixels.shape[1])
-    tiles.add(images.pixels[rows[list(places)]])
+    cells = _fill_cells(labels, predicted, errors)
+    explained = errors[:MAX_EXPLAINED_ERRORS]
+    shown = list(dict.fromkeys([*explained, *(error for cell in cells for error in cell.images)]))
+    places = {error: place for place, error in enumerate(shown)}
+    tiles = _TileSheet(images.pixels.shape[1])
+    tiles.add(images.pixels[indices[shown]])
+    if not can_explain(network):
+        training = None
     return Gallery(
         images=tuple(
-            Shown(
-                path=images.paths[int(rows[image])],
-                label=images.classes[int(labels[image])],
-                predicted=images.classes[int(predicted[image])],
-                probability=float(probabilities[image, predicted[image]]),
+            MisclassifiedImage(
+                path=images.paths[int(indices[error])],
+                label=images.classes[int(labels[error])],
+                predicted=images.classes[int(predicted[error])],
+                probability=float(probabilities[error, predicted[error]]),
             )
-            for image in places
+            for error in shown
         ),
-        cells=tuple(
-            Cell(label=true, predicted=guess, n=n, images=tuple(places[image] for image in some))
-            for true, guess, n, some in cells
+        cells=tuple(replace(cell, images=tuple(places[error] for error in cell.images)) for cell in cells),
+        worst=_explain_errors(
+            images,
+            indices[explained],
+            probabilities[explained],
+            network=network,
+            training=training,
+            tiles=tiles,
         ),
-        worst=_worst(
-            images, rows, worst, places, probabilities, network=network, training=training, tiles=tiles
-        ),
-        searched=0 if training is None or not can_explain(network) else min(SEARCHED, len(training)),
-        sheet=tiles.sheet(),
+        searched=0 if training is None else min(MAX_SEARCHED_IMAGES, len(training)),
+        sheet=tiles.encode(),
     )
 
 
-def _cells(
-    labels: Ints, predicted: Ints, order: Ints
-) -> tuple[list[tuple[int, int, int, list[int]]], list[int]]:
-    """Divide errors among cells (true, predicted, number, images shown), the fullest first.
-
-    `order` holds the errors' places, the surest first, as do labels and predictions.
-    """
+def _fill_cells(labels: Ints, predicted: NDArray[np.intp], errors: Sequence[int]) -> list[Cell]:
+    """Divide the errors, most confident first, among cells; their `images` are errors here."""
     members: dict[tuple[int, int], list[int]] = {}
-    for true, guess, image in zip(labels.tolist(), predicted.tolist(), order.tolist(), strict=True):
-        members.setdefault((true, guess), []).append(image)
-    cells, kept = [], list[int]()
-    for (true, guess), some in sorted(members.items(), key=lambda item: (-len(item[1]), item[0])):
-        shown = some[: min(IN_A_CELL, IN_ALL - len(kept))]
-        kept += shown
-        cells.append((true, guess, len(some), shown))
-    return cells, kept
+    for error in errors:
+        members.setdefault((int(labels[error]), int(predicted[error])), []).append(error)
+    cells, room = [], MAX_IMAGES_IN_CELLS
+    for (label, guess), group in sorted(members.items(), key=lambda item: (-len(item[1]), item[0])):
+        shown = tuple(group[: min(MAX_IMAGES_PER_CELL, room)])
+        room -= len(shown)
+        cells.append(Cell(label=label, predicted=guess, n=len(group), images=shown))
+    return cells
 
 
-def _worst(
-    images: Images,
-    rows: Ints,
-    chosen: list[int],
-    places: dict[int, int],
+def _explain_errors(
+    images: ImageSet,
+    errors: Ints,
     probabilities: NDArray[np.float64],
     *,
     network: nn.Module,
     training: Ints | None,
-    tiles: "_Tiles",
-) -> tuple[Worst, ...]:
-    own = rows[chosen]
-    true, predicted = images.labels[own], probabilities[chosen].argmax(axis=1)
-    maps: list[tuple[int | None, int | None]] = [(None, None)] * len(chosen)
-    found: list[tuple[Neighbour, ...]] = [()] * len(chosen)
+    tiles: "_TileSheet",
+) -> tuple[ExplainedError, ...]:
+    """Explain the errors at these indices, which are the first of the gallery's images."""
+    labels, predicted = images.labels[errors], probabilities.argmax(axis=1)
+    n = len(errors)
+    for_predicted: Sequence[int | None] = [None] * n
+    for_true: Sequence[int | None] = [None] * n
+    neighbours: Sequence[tuple[Neighbour, ...]] = [()] * n
     if can_explain(network):
-        pixels = np.array(images.pixels[own])
-        first, second = (
-            compute_evidence_maps(network, pixels, predicted),
-            compute_evidence_maps(network, pixels, true),
+        pixels = np.array(images.pixels[errors])
+        maps = [compute_evidence_maps(network, pixels, classes) for classes in (predicted, labels)]
+        largest = np.maximum(*(np.abs(evidence).max(axis=(1, 2)) for evidence in maps))
+        for_predicted, for_true = (
+            range(first, first + n)
+            for first in [tiles.add(_overlay_evidence(pixels, evidence, largest)) for evidence in maps]
         )
-        largest = np.maximum(np.abs(first).max(axis=(1, 2)), np.abs(second).max(axis=(1, 2)))
-        one, two = (tiles.add(_overlaid(pixels, each, largest)) for each in (first, second))
-        maps = [(one + place, two + place) for place in range(len(chosen))]
-        if training is not None:
-            found = _neighbours(images, own, training, network, tiles)
+    if training is not None:
+        neighbours = _find_neighbours(images, errors, training, network, tiles)
     return tuple(
-        Worst(
-            image=places[image],
-            true_probability=float(probabilities[image, label]),
-            for_predicted=of_predicted,
-            for_true=of_true,
-            neighbours=neighbours,
+        ExplainedError(
+            image=place,
+            true_probability=float(probabilities[place, labels[place]]),
+            for_predicted=for_predicted[place],
+            for_true=for_true[place],
+            neighbours=neighbours[place],
         )
-        for image, label, (of_predicted, of_true), neighbours in zip(
-            chosen, true.tolist(), maps, found, strict=True
-        )
+        for place in range(n)
     )
 
 
-def _overlaid(pixels: Pixels, maps: NDArray[np.float32], largest: NDArray[np.float32]) -> Pixels:
-    """Lay evidence (N, H, W) over greyed images (N, S, S, C), orange for, blue against: (N, S, S, 3)."""
+def _overlay_evidence(pixels: Pixels, maps: NDArray[np.float32], largest: NDArray[np.float32]) -> Pixels:
+    """Lay evidence (N, H, W) over grey images; orange speaks for the class, blue against it.
+
+    `pixels` is (N, S, S, C) and `largest` (N,) the evidence drawn at full strength; returns (N, S, S, 3).
+    """
     side = pixels.shape[1]
     scaled = torch.from_numpy(maps / np.maximum(largest, 1e-12)[:, None, None])[:, None]
-    wide = F.interpolate(scaled, size=(side, side), mode="bilinear", align_corners=False)[:, 0].numpy()
+    evidence = F.interpolate(scaled, size=(side, side), mode="bilinear", align_corners=False)[:, 0].numpy()
     grey = np.repeat(pixels.mean(axis=3, keepdims=True), 3, axis=3) * 0.7 + 40
-    strength = np.abs(wide)[..., None] * 0.8
-    colour = np.where((wide > 0)[..., None], _FOR, _AGAINST)
-    laid: Pixels = (grey * (1 - strength) + colour * strength).round().clip(0, 255).astype(np.uint8)
-    return laid
+    strength = np.abs(evidence)[..., None] * 0.8
+    colour = np.where((evidence > 0)[..., None], _COLOUR_FOR, _COLOUR_AGAINST)
+    overlay: Pixels = (grey * (1 - strength) + colour * strength).round().clip(0, 255).astype(np.uint8)
+    return overlay
 
 
-def _neighbours(
-    images: Images, own: Ints, training: Ints, network: nn.Module, tiles: "_Tiles"
+def _find_neighbours(
+    images: ImageSet, errors: Ints, training: Ints, network: nn.Module, tiles: "_TileSheet"
 ) -> list[tuple[Neighbour, ...]]:
-    """Find the training images that look most like some images, to the network."""
-    searched = np.sort(np.random.default_rng(0).permutation(training)[:SEARCHED])
-    alike = (
-        compute_embeddings(network, images.pixels, own)
-        @ compute_embeddings(network, images.pixels, searched).T
-    )
-    nearest = np.argsort(-alike, axis=1, kind="stable")[:, :NEIGHBOURS]  # (errors, NEIGHBOURS)
-    first = tiles.add(images.pixels[searched[nearest].ravel()])
-    width = nearest.shape[1]
+    """Find for each error the training images with the most similar embeddings."""
+    searched = np.sort(np.random.default_rng(0).permutation(training)[:MAX_SEARCHED_IMAGES])
+    of_errors = compute_embeddings(network, images.pixels, errors)
+    similarity = of_errors @ compute_embeddings(network, images.pixels, searched).T
+    nearest = np.argsort(-similarity, axis=1, kind="stable")[:, :NEIGHBOURS_PER_ERROR]  # (N, neighbours)
+    first_tile = tiles.add(images.pixels[searched[nearest].ravel()])
     return [
         tuple(
             Neighbour(
                 path=images.paths[int(searched[column])],
                 label=images.classes[int(images.labels[searched[column]])],
-                similarity=float(alike[row, column]),
-                tile=first + row * width + place,
+                similarity=float(similarity[row, column]),
+                tile=first_tile + row * nearest.shape[1] + place,
             )
             for place, column in enumerate(columns.tolist())
         )
@@ -260,31 +269,31 @@ def _neighbours(
     ]
 
 
-class _Tiles:
-    """Pictures on their way into a sheet."""
+class _TileSheet:
+    """Collects tiles of one size, to encode them as a sheet."""
 
-    def __init__(self, side: int) -> None:
-        self._side = min(side, TILE)
+    def __init__(self, image_side: int) -> None:
+        self._side = min(image_side, MAX_TILE_SIDE)
         self._tiles: list[Pixels] = []
 
     def add(self, pixels: Pixels) -> int:
-        """Take images (N, S, S, C); return the tile of the first."""
+        """Add images (N, S, S, C) and return the index of the first of their tiles."""
         first = len(self._tiles)
-        coloured = np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else np.array(pixels)
-        if coloured.shape[1] > self._side:
-            floats = torch.from_numpy(coloured).permute(0, 3, 1, 2).float()
+        rgb = np.repeat(pixels, 3, axis=3) if pixels.shape[3] == 1 else np.array(pixels)
+        if rgb.shape[1] > self._side:
+            floats = torch.from_numpy(rgb).permute(0, 3, 1, 2).float()
             small = F.interpolate(floats, size=(self._side, self._side), mode="bilinear", antialias=True)
-            coloured = small.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-        self._tiles += list(coloured)
+            rgb = small.round().clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+        self._tiles += list(rgb)
         return first
 
-    def sheet(self) -> Sheet:
-        """Put them together."""
-        columns, side = min(COLUMNS, len(self._tiles)), self._side
+    def encode(self) -> Sheet:
+        """Put all tiles into one picture."""
+        columns, side = min(MAX_COLUMNS, len(self._tiles)), self._side
         rows = -(-len(self._tiles) // columns)
-        whole = np.zeros((rows * side, columns * side, 3), dtype=np.uint8)
-        for place, tile in enumerate(self._tiles):
-            top, left = place // columns * side, place % columns * side
-            whole[top : top + side, left : left + side] = tile
-        content = encode_webp(whole, lossless=side <= _LOSSLESS)
+        pixels = np.zeros((rows * side, columns * side, 3), dtype=np.uint8)
+        for index, tile in enumerate(self._tiles):
+            top, left = index // columns * side, index % columns * side
+            pixels[top : top + side, left : left + side] = tile
+        content = encode_webp(pixels, lossless=side <= _MAX_LOSSLESS_SIDE)
         return Sheet(content=content, columns=columns, rows=rows, side=side)

@@ -1,4 +1,4 @@
-"""What our HTML pages have in common: every text in them is inert, whoever wrote it."""
+"""What all HTML pages share: a template is filled so that every text in it is inert."""
 
 from base64 import b64encode
 from collections.abc import Callable, Mapping
@@ -10,15 +10,20 @@ from foveal.progress import printable
 
 
 def require_jinja() -> None:
-    """Refuse, naming the extra, where jinja2 is not installed."""
+    """Check that jinja2 is installed.
+
+    Raises:
+        MissingExtraError: jinja2 is not installed.
+    """
     if find_spec("jinja2") is None:
         raise MissingExtraError("jinja2", "train")
 
 
-def fill(name: str, filters: Mapping[str, Callable[..., object]], **values: object) -> str:
-    """Fill a template of ours with values, shown through filters beside `cut` (to a number of letters).
+def render_template(name: str, filters: Mapping[str, Callable[..., object]], **values: object) -> str:
+    """Fill a template of this package with values and return the page.
 
-    Texts are shown without control characters and escaped: they may come from strangers' file names.
+    Templates can use `filters` and the filter `cut`, which shortens a text to a number of characters.
+    Texts may come from file names of strangers: control characters are replaced, and HTML is escaped.
 
     Raises:
         MissingExtraError: jinja2 is not installed.
@@ -27,25 +32,26 @@ def fill(name: str, filters: Mapping[str, Callable[..., object]], **values: obje
     from jinja2 import Environment, StrictUndefined
     from markupsafe import Markup
 
-    def inert(value: object) -> object:
+    def make_inert(value: object) -> object:
         if isinstance(value, str) and not isinstance(value, Markup):
             return printable(value, 5000).replace(" %", "\u00a0%")
         return value
 
     environment = Environment(
-        autoescape=True, undefined=StrictUndefined, finalize=inert, trim_blocks=True, lstrip_blocks=True
+        autoescape=True, undefined=StrictUndefined, finalize=make_inert, trim_blocks=True, lstrip_blocks=True
     )
     environment.filters |= {"cut": printable, **filters}
-    return environment.from_string(text(name)).render(**values) + "\n"
+    return environment.from_string(read_template(name)).render(**values) + "\n"
 
 
-def text(name: str) -> str:
-    """Return a file of ours that pages are made of."""
+def read_template(name: str) -> str:
+    """Return the text of a file in the folder `templates`."""
     return (files(__package__) / "templates" / name).read_text("utf-8")
 
 
-def data_url(content: bytes, kind: str) -> str:
-    """Return a picture ("png", "webp") as an address that holds it, as safe markup."""
+def encode_data_url(content: bytes, image_format: str) -> str:
+    """Return a picture as a `data:` address in safe markup; the format is "png" or "webp"."""
     from markupsafe import Markup
 
-    return Markup(f"data:image/{kind};base64,{b64encode(content).decode()}")  # noqa: S704 - nothing but base64
+    encoded = b64encode(content).decode()
+    return Markup(f"data:image/{image_format};base64,{encoded}")  # noqa: S704 - nothing but base64

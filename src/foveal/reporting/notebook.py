@@ -1,4 +1,4 @@
-"""Pictures that show themselves in a notebook: those of `plots`, in memory."""
+"""Pictures that a notebook shows: the figures of `plots`, held in memory."""
 
 import struct
 import tempfile
@@ -14,128 +14,139 @@ from foveal.files.atomic import outside_faults, write_bytes
 from foveal.progress import printable
 from foveal.reporting import plots
 from foveal.reporting.report import Report
+from foveal.types import Ints, Pixels
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Picture:
-    """A picture. A notebook shows it where it is the last value of a cell."""
+    """A picture, which a notebook shows where it is the last value of a cell."""
 
     png: bytes
-    """At twice the pixels at which it is shown."""
+    """The picture as PNG, with twice the pixels at which a notebook shows it."""
     svg: str
-    about: str
-    """What it shows, in a line."""
+    """The picture as SVG."""
+    description: str
+    """What the picture shows, in one line."""
 
     def save(self, path: str | Path) -> Path:
-        """Write the picture to a file: SVG if the name ends so, else PNG."""
+        """Write the picture to a file and return its path. The file is SVG if its name ends so, else PNG."""
         file = Path(path)
         write_bytes(file, self.svg.encode() if file.suffix.lower() == ".svg" else self.png)
         return file
 
     def _repr_png_(self) -> tuple[bytes, dict[str, int]]:
-        (width,) = struct.unpack_from(">I", self.png, 16)  # of the header, IHDR
+        (width,) = struct.unpack_from(">I", self.png, 16)  # from the chunk IHDR
         return self.png, {"width": width // 2}
 
     def __repr__(self) -> str:
-        return f"Picture({self.about!r})"
+        return f"Picture({self.description!r})"
 
 
-def learning_curves(report: Report) -> Picture:
+def render_learning_curves(report: Report) -> Picture:
     """Draw loss and accuracy by epoch.
 
     Raises:
-        RunError: no epoch is finished yet.
+        RunError: No epoch is finished yet.
     """
     if not report.history:
         raise RunError(f"{report.title}: no epoch is finished yet")
-    return drawn(
-        lambda stem: plots.learning_curves(
+    return render_picture(
+        lambda stem: plots.draw_learning_curves(
             report.history,
             stem,
             next_learning_rate=report.next_learning_rate,
             scheduled=report.scheduled,
         ),
-        about=f"{report.title}: loss and accuracy over {len(report.history)} epochs",
+        description=f"{report.title}: loss and accuracy over {len(report.history)} epochs",
     )
 
 
-def confusion_matrix(report: Report) -> Picture:
+def render_confusion_matrix(report: Report) -> Picture:
     """Draw how many images of each class were predicted as each class.
 
     Raises:
-        RunError: nothing was judged yet.
+        RunError: The run has not been evaluated.
     """
-    judged = report.judged
-    if judged is None:
+    evaluation = report.evaluation
+    if evaluation is None:
         raise RunError(f"{report.title}: nothing was judged yet; evaluate it first")
-    return drawn(
-        lambda stem: plots.confusion_matrix(judged, stem),
-        about=f"{report.title}: confusion matrix of {judged.n:,} {printable(judged.split)} images",
+    images = f"{evaluation.n:,} {printable(evaluation.split)} images"
+    return render_picture(
+        lambda stem: plots.draw_confusion_matrix(evaluation, stem),
+        description=f"{report.title}: confusion matrix of {images}",
     )
 
 
-def roc_curves(report: Report) -> Picture:
+def render_roc_curves(report: Report) -> Picture:
     """Draw the ROC curve of each class against the rest.
 
     Raises:
-        RunError: nothing was judged yet, or no class has images and others beside it.
+        RunError: The run has not been evaluated, or no class has both its own and other images.
     """
     if not report.curves:
         raise RunError(f"{report.title}: there are no ROC curves; evaluate it first")
-    return drawn(
-        lambda stem: plots.roc_curves(report.curves, stem),
-        about=f"{report.title}: ROC curves of {len(report.curves)} classes",
+    return render_picture(
+        lambda stem: plots.draw_roc_curves(report.curves, stem),
+        description=f"{report.title}: ROC curves of {len(report.curves)} classes",
     )
 
 
-def errors(
-    pixels: NDArray[np.uint8],
-    rows: NDArray[np.int64],
+def render_errors(
+    pixels: Pixels,
+    indices: Ints,
     probabilities: NDArray[np.float64],
-    labels: NDArray[np.int64],
+    labels: Ints,
     classes: Sequence[str],
     *,
     most: int,
 ) -> Picture | None:
-    """Draw up to `most` wrongly predicted images, the surest first, with predicted and true class.
+    """Draw wrongly predicted images with their predicted and true class, the most confident first.
 
-    Returns None where all were predicted rightly.
+    Args:
+        pixels: All images of the data set, (M, S, S, C).
+        indices: Which of them were classified, (N,).
+        probabilities: The probabilities of their classes, (N, K).
+        labels: Their true classes, (N,).
+        classes: The names of the classes.
+        most: The largest number of images.
 
-    `rows` (N,) are the judged images' places in `pixels` (M, S, S, C); `probabilities` (N, K) and
-    `labels` (N,) are theirs.
+    Returns:
+        The picture, or None where every prediction is right.
     """
     predicted = probabilities.argmax(axis=1)
-    sureness = probabilities.max(axis=1)
-    wrong = np.flatnonzero(predicted != labels)
-    if len(wrong) == 0:
+    confidence = probabilities.max(axis=1)
+    errors = np.flatnonzero(predicted != labels)
+    if len(errors) == 0:
         return None
-    surest = wrong[np.argsort(-sureness[wrong], kind="stable")][:most]
+    ranked = errors[np.argsort(-confidence[errors], kind="stable")][:most]
     captions = [
-        f"{printable(classes[predicted[each]], 16)}, {sureness[each]:.0%}\n"
-        f"in truth {printable(classes[labels[each]], 16)}"
-        for each in surest.tolist()
+        f"{printable(classes[predicted[error]], 16)}, {confidence[error]:.0%}\n"
+        f"in truth {printable(classes[labels[error]], 16)}"
+        for error in ranked.tolist()
     ]
-    shown = [pixels[row] for row in rows[surest].tolist()]
-    about = f"{len(surest)} of {len(wrong):,} errors, the surest first"
-    return drawn(lambda stem: plots.gallery(shown, captions, stem), about=about)
+    images = [pixels[index] for index in indices[ranked].tolist()]
+    description = f"{len(ranked)} of {len(errors):,} errors, the surest first"
+    return render_picture(lambda stem: plots.draw_image_grid(images, captions, stem), description=description)
 
 
-def examples(
-    images: Sequence[NDArray[np.uint8]], captions: Sequence[str], *, columns: int, about: str
+def render_images(
+    images: Sequence[Pixels], captions: Sequence[str], *, columns: int, description: str
 ) -> Picture:
-    """Draw images uint8 (S, S, C) in a grid, each under its caption."""
-    return drawn(lambda stem: plots.gallery(images, captions, stem, columns=columns), about=about)
+    """Draw images uint8 (S, S, C) in a grid, each below its caption."""
+    return render_picture(
+        lambda stem: plots.draw_image_grid(images, captions, stem, columns=columns), description=description
+    )
 
 
-def drawn(draw: Callable[[Path], str], *, about: str) -> Picture:
-    """Let a function of `plots` draw, to a folder that does not stay.
+def render_picture(draw: Callable[[Path], str], *, description: str) -> Picture:
+    """Return what a function of `plots` draws, without leaving files behind.
 
     Raises:
         MissingExtraError: matplotlib is not installed.
-        OutsideError: there is no room for temporary files.
+        OutsideError: There is no space for temporary files.
     """
     place = Path(tempfile.gettempdir())
     with outside_faults(place), tempfile.TemporaryDirectory(prefix="foveal-") as folder:
         stem = Path(folder) / "picture"
         svg = draw(stem)
-        return Picture(png=stem.with_suffix(".png").read_bytes(), svg=svg, about=about)
+        return Picture(png=stem.with_suffix(".png").read_bytes(), svg=svg, description=description)

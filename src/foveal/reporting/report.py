@@ -1,64 +1,70 @@
-"""A run and what was measured of it -> one offline HTML page, its pictures, and every number as JSON."""
+"""What a report tells of a run: its records, its evaluations and the findings from them."""
 
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from foveal.evaluation.metrics import Evaluation
 from foveal.evaluation.roc import ClassCurves
 from foveal.files.events import Event, LearningRateCut, Resumed, Trained
 from foveal.files.run_folder import RunFolder
 from foveal.files.run_records import DatasetRecord, EnvironmentRecord, EpochRecord
-from foveal.reporting.budget_findings import findings_of_budget
-from foveal.reporting.confidence_findings import findings_of_confidence, summary
-from foveal.reporting.findings import Finding, findings_of_evaluation
+from foveal.reporting.budget_findings import describe_budget
+from foveal.reporting.confidence_findings import describe_confidence, summarise
+from foveal.reporting.findings import Finding, describe_evaluation
 from foveal.reporting.gallery import Gallery
-from foveal.reporting.training_findings import findings_of_history
+from foveal.reporting.training_findings import describe_history
 
 if TYPE_CHECKING:
-    from foveal.models.registry import LayerRow
+    from foveal.models.registry import Layer
 
 
 @dataclass(frozen=True, kw_only=True)
 class Report:
-    """All that a report tells, as plain data."""
+    """Everything that a report tells, as plain data."""
 
     title: str
-    recipe: Mapping[str, Any]
-    """`recipe.json`."""
+    recipe: Mapping[str, object]
+    """The recipe as JSON."""
     dataset: DatasetRecord
     """The images, classes and splits."""
     environment: EnvironmentRecord
     """What the run was trained with and on."""
     history: Sequence[EpochRecord]
+    """The epochs, in order."""
     events: Sequence[Event] = ()
-    """`events.jsonl`: how training ended, and the learning-rate cut after the last epoch."""
+    """What happened to the run, oldest first."""
     validation: Evaluation | None = None
+    """The evaluation on the validation split."""
     test: Evaluation | None = None
+    """The evaluation on the test split."""
     curves: Sequence[ClassCurves] = ()
-    """Of the test split if that was judged, else of the validation split."""
-    layers: "Sequence[LayerRow]" = ()
+    """The curves of the classes that have any, from the split of `evaluation`."""
+    layers: "Sequence[Layer]" = ()
+    """The layers of the network, in order."""
     gallery: Gallery | None = None
-    """The errors, of the same split."""
+    """The errors on the split of `evaluation`, with their images."""
 
     @classmethod
-    def of_run(
+    def from_run(
         cls,
         folder: RunFolder,
         *,
         validation: Evaluation | None = None,
         test: Evaluation | None = None,
         curves: Sequence[ClassCurves] = (),
-        layers: "Sequence[LayerRow]" = (),
+        layers: "Sequence[Layer]" = (),
         gallery: Gallery | None = None,
     ) -> "Report":
-        """Gather what a run folder holds and put the evaluations beside it."""
+        """Join the records of a run folder with what was measured of the run."""
+        recipe = folder.recipe
+        assert isinstance(recipe, dict)
         return cls(
             title=folder.path.resolve().name,
-            recipe=folder.recipe,
+            recipe=recipe,
             dataset=folder.dataset,
             environment=folder.environment,
             history=folder.history(),
@@ -71,13 +77,13 @@ class Report:
         )
 
     @property
-    def judged(self) -> Evaluation | None:
-        """The evaluation that the report goes into: the test split's, else the validation split's."""
+    def evaluation(self) -> Evaluation | None:
+        """The evaluation that the report explains: on the test split, else on the validation split."""
         return self.test or self.validation
 
     @property
     def next_learning_rate(self) -> float | None:
-        """The rate that another epoch would have trained with, where it was cut after the last one."""
+        """The learning rate of the next epoch, if it was cut after the last one."""
         for event in self.events:
             if isinstance(event, LearningRateCut) and self.history and event.epoch == self.history[-1].epoch:
                 return event.learning_rate
@@ -85,35 +91,34 @@ class Report:
 
     @property
     def scheduled(self) -> bool:
-        """Whether the learning rate followed a schedule by the step."""
+        """Whether a schedule set the learning rate of each step."""
         return self.recipe.get("anneal") is not None
 
     @cached_property
     def findings(self) -> list[Finding]:
-        """All that is said in sentences, computed."""
-        e = self.judged
-        judged = [] if e is None else [*findings_of_evaluation(e), *findings_of_confidence(e)]
-        of_history = findings_of_history(
+        """All findings: about the evaluation, the training and the time budget."""
+        of_evaluation: list[Finding] = []
+        if self.evaluation is not None:
+            of_evaluation = [*describe_evaluation(self.evaluation), *describe_confidence(self.evaluation)]
+        of_training = describe_history(
             self.history, next_learning_rate=self.next_learning_rate, scheduled=self.scheduled
         )
-        return [*judged, *of_history, *findings_of_budget(self.events)]
+        return [*of_evaluation, *of_training, *describe_budget(self.events)]
 
     @cached_property
     def summary(self) -> Finding | None:
-        """The whole in a few plain words, if something was judged."""
-        return None if self.judged is None else summary(self.judged)
+        """The summary of the evaluation in plain words; None without an evaluation."""
+        return None if self.evaluation is None else summarise(self.evaluation)
 
     @property
     def seconds(self) -> float | None:
-        """How long training took (since it was last resumed), if it has ended."""
-        ends = [event.seconds for event in self.events if isinstance(event, Trained)]
-        return ends[-1] if ends else None
+        """The seconds of training since the run began or was last resumed; None if it has not ended."""
+        return None if self._end is None else self._end.seconds
 
     @property
     def stopped(self) -> str | None:
-        """Why training ended, if it has: "finished" or "early"."""
-        ends = [event.stopped for event in self.events if isinstance(event, Trained)]
-        return ends[-1] if ends else None
+        """Why training ended: "finished", "early" or "budget"; None if it has not ended."""
+        return None if self._end is None else self._end.stopped
 
     @property
     def resumed(self) -> bool:
@@ -122,10 +127,14 @@ class Report:
 
     @property
     def command(self) -> str:
-        """The command that trains the same run again, from the run's `recipe.json`."""
-        then = self.environment
-        parts = ["foveal", "train", PurePath(then.data).name, "--recipe", "recipe.json"]
+        """The shell command that trains the same run again from its `recipe.json`."""
+        parts = ["foveal", "train", PurePath(self.environment.data).name, "--recipe", "recipe.json"]
         for option in ("validation", "group", "seed"):
-            if (value := getattr(then, option)) is not None:
+            value = getattr(self.environment, option)
+            if value is not None:
                 parts += [f"--{option}", str(value)]
         return shlex.join(parts)
+
+    @property
+    def _end(self) -> Trained | None:
+        return next((event for event in reversed(self.events) if isinstance(event, Trained)), None)

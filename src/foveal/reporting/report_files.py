@@ -2,17 +2,17 @@
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from foveal.files.atomic import outside_faults, write_bytes, write_json
 from foveal.files.run_folder import RunFolder
 from foveal.files.typed_json import plain
 from foveal.reporting import plots, report_page
-from foveal.reporting.confusions import mistakes
+from foveal.reporting.confusions import find_confusions
 from foveal.reporting.gallery import Gallery
 from foveal.reporting.html import require_jinja
 from foveal.reporting.report import Report
-from foveal.reporting.training_findings import best_epoch, most_accurate_epoch
+from foveal.reporting.training_findings import find_best_epoch, find_most_accurate_epoch
 
 _PICTURES: Final = {
     "learning-curves",
@@ -23,18 +23,18 @@ _PICTURES: Final = {
 }
 
 
-def evaluation_json(report: Report) -> dict[str, Any]:
-    """Give `evaluation.json`: every number that was measured and that the report shows or says.
+def build_evaluation_json(report: Report) -> dict[str, object]:
+    """Return the content of `evaluation.json`: every measured number that the report shows or mentions.
 
     What was set, not measured, is in `recipe.json` and `environment.json`.
     """
-    best, peak = best_epoch(report.history), most_accurate_epoch(report.history)
+    best, peak = find_best_epoch(report.history), find_most_accurate_epoch(report.history)
     return {
         "schema": 2,
         "summary": None if report.summary is None else report.summary.to_json(),
         "validation": None if report.validation is None else report.validation.to_json(),
         "test": None if report.test is None else report.test.to_json(),
-        "mistakes": [] if report.judged is None else plain(mistakes(report.judged)),
+        "mistakes": [] if report.evaluation is None else plain(find_confusions(report.evaluation)),
         "findings": [finding.to_json() for finding in report.findings],
         "history": {
             "epochs": len(report.history),
@@ -47,86 +47,88 @@ def evaluation_json(report: Report) -> dict[str, Any]:
             "fingerprint": report.dataset.fingerprint,
             "classes": list(report.dataset.classes),
             "splits": {
-                name: {"n": part.n, "classes": list(part.classes)}
-                for name, part in report.dataset.splits.items()
+                name: {"n": split.n, "classes": list(split.classes)}
+                for name, split in report.dataset.splits.items()
             },
             "left_out": len(report.dataset.left_out),
         },
         "network": {
-            "trainable": sum(row.trainable for row in report.layers),
-            "other": sum(row.other for row in report.layers),
-            "layers": [{**asdict(row), "output": list(row.output)} for row in report.layers],
+            "trainable": sum(layer.trainable for layer in report.layers),
+            "other": sum(layer.other for layer in report.layers),
+            "layers": [plain(layer) for layer in report.layers],
         },
-        "gallery": None if report.gallery is None else _without_pictures(report.gallery),
+        "gallery": None if report.gallery is None else _describe_gallery(report.gallery),
     }
 
 
-def _without_pictures(gallery: Gallery) -> dict[str, object]:
+def _describe_gallery(gallery: Gallery) -> dict[str, object]:
+    """Return the gallery as JSON, without its pictures."""
     values = plain(gallery)
     assert isinstance(values, dict)
-    return {key: value for key, value in values.items() if key != "sheet"}
+    del values["sheet"]
+    return values
 
 
-def write(report: Report, folder: RunFolder) -> Path:
-    """Write `evaluation.json`, `plots/` and `report.html` into a run folder; return the report's path.
+def write_report(report: Report, folder: RunFolder) -> Path:
+    """Write `evaluation.json`, `plots/` and `report.html` into a run folder; return the path of the page.
 
     Raises:
         MissingExtraError: matplotlib or jinja2 is not installed.
-        OutsideError: the disk refuses; each file is whole or as it was.
+        OutsideError: The files cannot be written. Each of them is then new or as it was.
     """
     require_jinja()
     with outside_faults(folder.plots):
         folder.plots.mkdir(exist_ok=True)
-    pictures = draw(report, folder.plots)
-    for name in _PICTURES - pictures.keys():  # of an earlier report: this one does not vouch for them
-        for suffix in (".png", ".svg", ".json"):
-            with outside_faults(folder.plots):
+    pictures = draw_pictures(report, folder.plots)
+    with outside_faults(folder.plots):
+        for name in _PICTURES - pictures.keys():  # these are left from an earlier report and may be wrong now
+            for suffix in (".png", ".svg", ".json"):
                 (folder.plots / (name + suffix)).unlink(missing_ok=True)
-    numbers = evaluation_json(report)
+    numbers = build_evaluation_json(report)
     write_json(folder.evaluation, numbers)
-    write_bytes(folder.report, report_page.render(report, pictures, numbers).encode())
+    write_bytes(folder.report, report_page.render_report(report, pictures, numbers).encode())
     return folder.report
 
 
-def draw(report: Report, plots_folder: Path) -> dict[str, str]:
-    """Draw what there is to draw, each as PNG, SVG and its numbers as JSON; return the SVGs by name."""
-    pictures = {}
-
-    def keep(name: str, svg: str, numbers: object) -> None:
-        pictures[name] = svg
-        write_json(plots_folder / f"{name}.json", numbers)
-
+def draw_pictures(report: Report, folder: Path) -> dict[str, str]:
+    """Draw what the report has data for, as PNG, SVG and JSON with the numbers; return the SVGs by name."""
+    pictures: dict[str, str] = {}
+    numbers: dict[str, object] = {}
     if report.history:
-        svg = plots.learning_curves(
+        pictures["learning-curves"] = plots.draw_learning_curves(
             report.history,
-            plots_folder / "learning-curves",
+            folder / "learning-curves",
             next_learning_rate=report.next_learning_rate,
             scheduled=report.scheduled,
         )
-        keep("learning-curves", svg, [asdict(record) for record in report.history])
-    if report.judged is not None:
-        e = report.judged
-        names = [each.name for each in e.classes]
-        svg = plots.confusion_matrix(e, plots_folder / "confusion-matrix")
-        keep("confusion-matrix", svg, {"classes": names, "counts": [list(row) for row in e.confusion]})
-        svg = plots.reliability(e.confidence, plots_folder / "reliability")
-        keep("reliability", svg, plain(e.confidence))
+        numbers["learning-curves"] = [asdict(record) for record in report.history]
+    if report.evaluation is not None:
+        evaluation = report.evaluation
+        pictures["confusion-matrix"] = plots.draw_confusion_matrix(evaluation, folder / "confusion-matrix")
+        numbers["confusion-matrix"] = {
+            "classes": [scores.name for scores in evaluation.classes],
+            "counts": [list(row) for row in evaluation.confusion],
+        }
+        pictures["reliability"] = plots.draw_reliability(evaluation.confidence, folder / "reliability")
+        numbers["reliability"] = plain(evaluation.confidence)
     if report.curves:
-        svg = plots.roc_curves(report.curves, plots_folder / "roc-curves")
-        points: list[dict[str, Any]] = [
-            {"name": each.name, "area": each.area, "fpr": each.fpr.tolist(), "tpr": each.tpr.tolist()}
-            for each in report.curves
+        pictures["roc-curves"] = plots.draw_roc_curves(report.curves, folder / "roc-curves")
+        numbers["roc-curves"] = [
+            {"name": curve.name, "area": curve.area, "fpr": curve.fpr.tolist(), "tpr": curve.tpr.tolist()}
+            for curve in report.curves
         ]
-        keep("roc-curves", svg, points)
-        svg = plots.precision_recall_curves(report.curves, plots_folder / "precision-recall-curves")
-        points = [
+        pictures["precision-recall-curves"] = plots.draw_precision_recall_curves(
+            report.curves, folder / "precision-recall-curves"
+        )
+        numbers["precision-recall-curves"] = [
             {
-                "name": each.name,
-                "average_precision": each.average_precision,
-                "recall": each.recall.tolist(),
-                "precision": each.precision.tolist(),
+                "name": curve.name,
+                "average_precision": curve.average_precision,
+                "recall": curve.recall.tolist(),
+                "precision": curve.precision.tolist(),
             }
-            for each in report.curves
+            for curve in report.curves
         ]
-        keep("precision-recall-curves", svg, points)
+    for name, values in numbers.items():
+        write_json(folder / f"{name}.json", values)
     return pictures

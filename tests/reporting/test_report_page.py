@@ -4,23 +4,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from jinja2 import UndefinedError
 
-from foveal.errors import OutsideError
-from foveal.evaluation.metrics import DEFINITIONS, Evaluation, format_percent
+from foveal.evaluation.metrics import DEFINITIONS, Evaluation
 from foveal.evaluation.roc import ClassCurves
-from foveal.files.run_folder import RunFolder
-from foveal.files.run_records import EpochRecord
-from foveal.models.registry import LayerRow
+from foveal.files.run_records import EpochRecord, LeftOut, SplitRecord
+from foveal.models.registry import Layer
 from foveal.reporting import report_files as reports
 from foveal.reporting import report_page as pages
 from foveal.reporting.report import Report
-from foveal.reporting.report_files import evaluation_json
-from foveal.reporting.training_findings import OVERFITTING_RULE, findings_of_history
+from foveal.reporting.report_files import build_evaluation_json
+from foveal.reporting.training_findings import OVERFITTING_RULE, describe_history
 
 Judge = Callable[..., Evaluation]
 Curve = Callable[[str, float], ClassCurves]
@@ -43,7 +40,7 @@ ALLOWED_TAGS = {
 
 
 def render(report: Report, pictures: Mapping[str, str]) -> str:
-    return pages.render(report, pictures, evaluation_json(report))
+    return pages.render_report(report, pictures, build_evaluation_json(report))
 
 
 class Page(HTMLParser):
@@ -93,81 +90,6 @@ class Page(HTMLParser):
         return found
 
 
-@pytest.fixture
-def validation(judge: Judge, cifar: Evaluation) -> Evaluation:
-    counts = np.array(cifar.confusion)[::-1, ::-1].tolist()
-    return judge(counts, [scores.name for scores in cifar.classes], split="validation", seed=3)
-
-
-@pytest.fixture
-def full(notebook: list[EpochRecord], cifar: Evaluation, validation: Evaluation, curve: Curve) -> Report:
-    names = [scores.name for scores in cifar.classes]
-    sizes = {"train": 4000, "validation": 1000, "test": 1000}
-    return Report(
-        title="20261122-133000-model-s-02",
-        recipe={
-            "schema": 1,
-            "name": "model-s-02",
-            "model": {"name": "model-s", "widths": [32, 64]},
-            "augmentation": None,
-        },
-        dataset={
-            "fingerprint": "3f1c" * 16,
-            "classes": names,
-            "rule": "train1, train3, train4 and train5 train, train2 validates, test tests",
-            "splits": {s: {"n": 10 * n, "classes": [n] * 10, "files": []} for s, n in sizes.items()},
-            "left_out": [{"path": "train1/003_cat/broken.png", "reason": "truncated"}],
-        },
-        environment={
-            "foveal": "0.1.0",
-            "torch": "2.13.0",
-            "seed": 7,
-            "data": "/home/somebody/my images",
-            "validation": "train2",
-            "group": None,
-            "share": None,
-            "threads": 2,
-            "own_augmentation": False,
-            "cache": "/home/somebody/.cache",
-            "command": ["foveal", "train", "/home/somebody/my images"],
-        },
-        history=notebook,
-        events=[
-            {"event": "created"},
-            {"event": "plateau", "epoch": 16, "learning_rate": 1e-6},
-            {"event": "plateau", "epoch": 19, "learning_rate": 1e-7},
-            {
-                "event": "trained",
-                "epochs": 19,
-                "best_epoch": 13,
-                "steps": 11932,
-                "stopped": "early",
-                "seconds": 1084.2,
-            },
-        ],
-        validation=validation,
-        test=cifar,
-        curves=[curve(scores.name, scores.roc_auc or 0.5) for scores in cifar.classes],
-        layers=[
-            LayerRow(name="conv1", kind="Conv2d", output=(32, 32, 32), trainable=896, other=0),
-            LayerRow(name="norm1", kind="BatchNorm2d", output=(32, 32, 32), trainable=64, other=64),
-        ],
-    )
-
-
-@pytest.fixture
-def run_folder(tmp_path: Path, full: Report) -> RunFolder:
-    folder = RunFolder.create(
-        tmp_path / full.title, recipe=full.recipe, dataset=full.dataset, environment=full.environment
-    )
-    for record in full.history:
-        folder.add_epoch(record)
-    for event in full.events[1:]:
-        details = {key: value for key, value in event.items() if key != "event"}
-        folder.event(event["event"], **details)
-    return folder
-
-
 def numbers_of(value: object) -> list[float]:
     match value:
         case bool() | str() | None:
@@ -183,7 +105,7 @@ def numbers_of(value: object) -> list[float]:
 
 def test_every_number_of_the_tables_is_in_evaluation_json(full: Report) -> None:
     known = set()
-    for number in numbers_of(json.loads(json.dumps(evaluation_json(full), allow_nan=False))):
+    for number in numbers_of(json.loads(json.dumps(build_evaluation_json(full), allow_nan=False))):
         known |= {f"{number:,}", f"{number:.4f}", f"{100 * number:.1f}", f"{100 * number:.2f}"}
         known |= {re.sub("e-0?", "e-", f"{number:.3g}")}
     rows = Page(render(full, PICTURES)).rows
@@ -264,17 +186,17 @@ def test_says_all_that_it_should(full: Report, cifar: Evaluation) -> None:
 
 def test_the_cut_after_the_last_epoch_is_taken_from_the_events(full: Report) -> None:
     assert full.next_learning_rate == 1e-7
-    assert findings_of_history(full.history, next_learning_rate=1e-7)[1] in full.findings
+    assert describe_history(full.history, next_learning_rate=1e-7)[1] in full.findings
     assert replace(full, events=full.events[:2]).next_learning_rate is None
 
 
 def test_tells_nothing_of_the_machine_s_folders(full: Report) -> None:
     assert "somebody" not in render(full, PICTURES)
-    assert "somebody" not in json.dumps(evaluation_json(full))
+    assert "somebody" not in json.dumps(build_evaluation_json(full))
 
 
 def test_is_one_offline_page(full: Report, tmp_path: Path) -> None:
-    html = render(full, reports.draw(full, tmp_path))
+    html = render(full, reports.draw_pictures(full, tmp_path))
     page = Page(html)
     assert {tag for tag, _ in page.tags} <= ALLOWED_TAGS
     assert page.open == []
@@ -314,20 +236,20 @@ def test_hostile_names_are_inert(full: Report, judge: Judge, curve: Curve, tmp_p
         full,
         title=bad + "t" * 5000,
         recipe={"name": bad, bad: {bad: [bad]}},
-        dataset={
-            **full.dataset,
-            "classes": names,
-            "rule": bad,
-            "splits": {bad: {"n": 6, "classes": [1] * 6, "files": []}},
-            "left_out": [{"path": f"{bad}\udcff{i}", "reason": bad} for i in range(300)],
-        },
-        environment={**full.environment, "data": bad, bad: bad},
+        dataset=replace(
+            full.dataset,
+            classes=tuple(names),
+            rule=bad,
+            splits={split: SplitRecord(n=6, classes=(1,) * 6, files=()) for split in full.dataset.splits},
+            left_out=tuple(LeftOut(path=f"{bad}\udcff{i}", reason=bad) for i in range(300)),
+        ),
+        environment=replace(full.environment, data=bad, platform=bad),
         test=e,
         validation=None,
         curves=[curve(name, 0.9) for name in names],
-        layers=[LayerRow(name=bad, kind=bad, output=(1,), trainable=1, other=0)],
+        layers=[Layer(name=bad, kind=bad, output=(1,), trainable=1, other=0)],
     )
-    html = render(report, reports.draw(report, tmp_path))
+    html = render(report, reports.draw_pictures(report, tmp_path))
     page = Page(html)
     assert {tag for tag, _ in page.tags} <= ALLOWED_TAGS
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
@@ -348,7 +270,7 @@ def test_with_one_evaluation_or_none(full: Report, has: tuple[bool, bool]) -> No
         curves=full.curves if any(has) else (),
         layers=(),
     )
-    value = evaluation_json(report)
+    value = build_evaluation_json(report)
     assert [value["validation"] is not None, value["test"] is not None] == list(has)
     text = Page(render(report, {"learning-curves": PICTURE})).text
     assert ("Test accuracy" in text) == has[1]
@@ -374,7 +296,7 @@ def test_views_are_told_where_they_were_measured(full: Report, cifar: Evaluation
     told = "On test, 6 views of each image averaged (test-time augmentation) give accuracy 82.34 %"
     assert text.count("views of each image") == text.count(told) == 1
     assert "six times the computing and is no property of the saved model" in text
-    known = numbers_of(evaluation_json(viewed)["test"]["views"])
+    known = numbers_of(build_evaluation_json(viewed)["test"]["views"])
     assert known == [6, 0.8234, *cifar.accuracy_interval, 0.5678]
     assert viewed.findings == full.findings  # what counts is said of one view
     both = replace(viewed, validation=full.validation.with_views(3, full.validation))
@@ -392,49 +314,3 @@ def test_undefined_figures_are_dashes(full: Report, judge: Judge) -> None:
 def test_a_forgotten_field_is_an_error_not_a_blank(full: Report) -> None:
     with pytest.raises(UndefinedError):
         render(replace(full, recipe={}), PICTURES)
-
-
-def test_evaluation_json(full: Report, cifar: Evaluation, validation: Evaluation) -> None:
-    value: dict[str, Any] = json.loads(json.dumps(evaluation_json(full), allow_nan=False))
-    assert value["schema"] == 2
-    assert value["summary"]["sentence"].startswith("Of 100 images like these, it classifies about 81")
-    assert Evaluation.from_json(value["test"]) == cifar
-    assert Evaluation.from_json(value["validation"]) == validation
-    assert [f["sentence"] for f in value["findings"]] == [f.sentence for f in full.findings]
-    assert value["history"]["best_epoch"] == 13
-    assert value["history"]["records"][12]["validation_loss"] == 0.5949
-    assert value["network"]["trainable"] == 960
-
-
-def test_write(run_folder: RunFolder, full: Report, cifar: Evaluation) -> None:
-    report = Report.of_run(
-        run_folder, validation=full.validation, test=cifar, curves=full.curves, layers=full.layers
-    )
-    assert (report.title, report.seconds, report.stopped, report.resumed) == (
-        full.title,
-        1084.2,
-        "early",
-        False,
-    )
-    assert report.findings == full.findings
-    path = reports.write(report, run_folder)
-    assert path == run_folder.report
-    page = Page(path.read_text("utf-8"))
-    assert format_percent(cifar.accuracy, cifar.n) in page.text
-    names = (*PICTURES, "confusion-matrix")
-    expected = sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg", "json"))
-    assert sorted(file.name for file in run_folder.plots.iterdir()) == expected
-    assert json.loads(run_folder.evaluation.read_text("utf-8"))["test"]["n"] == 10_000
-    before = path.read_bytes()
-    reports.write(report, run_folder)
-    assert path.read_bytes() == before
-    # A later report without curves does not leave the old ones standing.
-    reports.write(replace(report, curves=()), run_folder)
-    assert not list(run_folder.plots.glob("roc-curves*"))
-
-
-def test_a_refusing_disk_is_one_line(run_folder: RunFolder, full: Report) -> None:
-    run_folder.plots.write_text("in the way")
-    with pytest.raises(OutsideError, match="plots"):
-        reports.write(full, run_folder)
-    assert not run_folder.report.exists()

@@ -1,7 +1,8 @@
-"""Every number of a run's evaluation, recomputed from its predictions' files by other implementations."""
+"""A report's files: what they hold, and every number recomputed from the predictions."""
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,62 @@ from scipy.special import softmax
 from sklearn import metrics as sk
 from statsmodels.stats.proportion import proportion_confint
 
-from foveal.evaluation.metrics import Evaluation
+from foveal.errors import OutsideError
+from foveal.evaluation.metrics import Evaluation, format_percent
+from foveal.files.run_folder import RunFolder
+from foveal.reporting import report_files
+from foveal.reporting.report import Report
+from foveal.reporting.report_files import build_evaluation_json
+
+PICTURES = ("learning-curves", "roc-curves", "precision-recall-curves", "reliability", "confusion-matrix")
+
+
+def test_evaluation_json(full: Report, cifar: Evaluation, validation: Evaluation) -> None:
+    value: dict[str, Any] = json.loads(json.dumps(build_evaluation_json(full), allow_nan=False))
+    assert value["schema"] == 2
+    assert value["summary"]["sentence"].startswith("Of 100 images like these, it classifies about 81")
+    assert Evaluation.from_json(value["test"]) == cifar
+    assert Evaluation.from_json(value["validation"]) == validation
+    assert [f["sentence"] for f in value["findings"]] == [f.sentence for f in full.findings]
+    assert value["history"]["best_epoch"] == 13
+    assert value["history"]["records"][12]["validation_loss"] == 0.5949
+    assert value["network"]["trainable"] == 960
+
+
+def test_write(run_folder: RunFolder, full: Report, cifar: Evaluation) -> None:
+    report = Report.from_run(
+        run_folder, validation=full.validation, test=cifar, curves=full.curves, layers=full.layers
+    )
+    assert (report.title, report.seconds, report.stopped, report.resumed) == (
+        full.title,
+        1084.2,
+        "early",
+        False,
+    )
+    assert report.findings == full.findings
+    path = report_files.write_report(report, run_folder)
+    assert path == run_folder.report
+    page = path.read_text("utf-8").replace("\u00a0", " ")
+    assert format_percent(cifar.accuracy, cifar.n) in page
+    expected = sorted(f"{name}.{kind}" for name in PICTURES for kind in ("png", "svg", "json"))
+    assert sorted(file.name for file in run_folder.plots.iterdir()) == expected
+    assert json.loads(run_folder.evaluation.read_text("utf-8"))["test"]["n"] == 10_000
+    before = path.read_bytes()
+    report_files.write_report(report, run_folder)
+    assert path.read_bytes() == before
+    # A later report without curves does not leave the old ones standing.
+    report_files.write_report(replace(report, curves=()), run_folder)
+    assert not list(run_folder.plots.glob("roc-curves*"))
+
+
+def test_a_refusing_disk_is_one_line(run_folder: RunFolder, full: Report) -> None:
+    run_folder.plots.write_text("in the way")
+    with pytest.raises(OutsideError, match="plots"):
+        report_files.write_report(full, run_folder)
+    assert not run_folder.report.exists()
+
+
+# ---- recomputed
 
 
 @pytest.fixture(scope="module")
