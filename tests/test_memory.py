@@ -11,7 +11,7 @@ import foveal
 from foveal.cli.main import main
 from foveal.errors import OutsideError
 from foveal.evaluation.predict import BATCH_SIZE, compute_logits
-from foveal.memory import available, is_shortage
+from foveal.memory import available_bytes, is_shortage
 from foveal.planning import memory_estimate
 
 GB = 1_000_000_000
@@ -49,18 +49,18 @@ def system(
     ],
 )
 def test_the_least_of_all_limits_counts(tmp_path: Path, groups: Groups, expected: int) -> None:
-    found = available(system(tmp_path, free=8 * GB, groups=groups))
+    found = available_bytes(system(tmp_path, free=8 * GB, groups=groups))
     assert found == pytest.approx(expected, abs=1024)
 
 
 def test_control_groups_of_version_one(tmp_path: Path) -> None:
     groups = {"memory/docker/x": (str(2 * GB), GB // 2, 0)}
     lines = "5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n1:name=systemd:/\n"
-    assert available(system(tmp_path, free=8 * GB, groups=groups, cgroup=lines)) == 2 * GB - GB // 2
+    assert available_bytes(system(tmp_path, free=8 * GB, groups=groups, cgroup=lines)) == 2 * GB - GB // 2
 
 
 def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
-    assert available(tmp_path) is None
+    assert available_bytes(tmp_path) is None
 
 
 def test_shortage_is_told_from_other_errors() -> None:
@@ -104,7 +104,7 @@ def test_training_that_cannot_fit_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(memory_estimate, "available", lambda: 400_000_000)
+    monkeypatch.setattr(memory_estimate, "available_bytes", lambda: 400_000_000)
     words = ["train", str(few_digits), "--recipe", "model-s-02", "--set", "batch_size=5000"]
     assert main([*words, "--out", str(tmp_path / "run"), "--cache", str(cache)]) == 3
     said = capsys.readouterr().err
@@ -113,7 +113,12 @@ def test_training_that_cannot_fit_is_refused_before_anything_is_written(
     fitting = int(said.split("--set batch_size=")[1].split(",")[0])
     assert 1 <= fitting < 5000
     settings = ["size=8", f"batch_size={fitting}", "epochs=1"]
-    foveal.train(few_digits, recipe="model-s-02", settings=settings, out=tmp_path / "run", cache=cache)
-    monkeypatch.setattr(memory_estimate, "available", lambda: 1_000)
+    foveal.train(
+        foveal.DataOptions(few_digits, cache=cache),
+        recipe="model-s-02",
+        settings=settings,
+        out=tmp_path / "run",
+    )
+    monkeypatch.setattr(memory_estimate, "available_bytes", lambda: 1_000)
     with pytest.raises(OutsideError, match="a smaller network"):
-        foveal.train(few_digits, recipe="model-s-02", out=tmp_path / "other", cache=cache)
+        foveal.train(foveal.DataOptions(few_digits, cache=cache), recipe="model-s-02", out=tmp_path / "other")

@@ -1,4 +1,4 @@
-"""Before anything is decoded: of which size images are to be, and whether a sample has to do."""
+"""The size of images, and whether a sample of them has to suffice: decided before anything is decoded."""
 
 import os
 from collections.abc import Collection
@@ -14,30 +14,32 @@ from foveal.data.pack import has_pack
 from foveal.data.probe import probe_files
 from foveal.data.scan import Listing
 from foveal.planning.networks import NETWORK_SIZES, apply_network_size
-from foveal.planning.step_time import MEASURED, measure_step_seconds
+from foveal.planning.step_time import MAX_MEASURED_STEPS, measure_step_seconds
 from foveal.recipe import builtin
 from foveal.recipe.recipe import Image
 
-SIZES = (16, 32, 48, 64, 96)
-"""Heights and widths in pixels to choose from: the smallest that loses nothing, if time allows."""
-SMALLEST = 32
-"""Larger images are halved down to this, not further, where time is short."""
-DECODING = 0.3
-"""Of the budget, at most, for decoding; a sample is decoded where all would take longer."""
-TRIAL = 250
-"""Random images with which the machine is tried out before there are any of the data set."""
-TRAINING = 0.75
-"""Of what is left of the budget, at most, for training."""
+IMAGE_SIZES = (16, 32, 48, 64, 96)
+"""The sizes in pixels to choose from. The smallest that loses nothing is chosen, if time allows."""
+MIN_HALVED_SIZE = 32
+"""The smallest size in pixels that images are halved to when time is short."""
+MAX_DECODING_SHARE = 0.3
+"""The largest share of the budget for decoding. If all files take longer, a sample is decoded."""
+MAX_TRAINING_SHARE = 0.75
+"""The largest share of the remaining budget for training."""
+TRIAL_BATCH_SIZE = 250
+"""The number of random images in a batch that measures the machine before any image is decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ImagePlan:
-    """What a listing's files are to become."""
+    """The size of images, and how many of them are used."""
 
     image: Image
+    """The size and the channels of the images."""
     share: float | None
-    """Of the files, drawn as a sample; None: all."""
-    why: tuple[str, ...]
+    """The share of the files that is drawn as a sample, or None if all are used."""
+    reasons: tuple[str, ...]
+    """The reasons, as sentences without a full stop."""
 
 
 def choose_image_size(
@@ -45,57 +47,64 @@ def choose_image_size(
     image: Image,
     *,
     changed: Collection[str],
-    seconds: float,
-    left: float,
+    budget_seconds: float,
+    seconds_left: float,
     cache: Path | None,
 ) -> ImagePlan:
-    """Choose the size of images, and a sample where there are more than fit into the time that is left.
+    """Choose the size of images, and a sample if the time does not suffice for all of them.
 
-    Settings whose path is in `changed` are the user's and stay. `seconds` is the whole budget.
+    Args:
+        listing: The files of the data set.
+        image: What the choice starts from.
+        changed: The paths of the user's settings, which stay as they are.
+        budget_seconds: The whole budget.
+        seconds_left: The part of the budget that is left.
+        cache: The folder for decoded images, or None for the default.
     """
-    seen = probe_files(listing)
-    if seen is None:  # nothing can be read: decoding all files will say so
-        return ImagePlan(image=image, share=None, why=())
-    why = []
-    training = max(1, sum(record.folder != "test" for record in listing.records))
+    probe = probe_files(listing)
+    if probe is None:  # no file can be read, which is reported when all files are decoded
+        return ImagePlan(image=image, share=None, reasons=())
+    reasons = []
+    n_training = max(1, sum(record.folder != "test" for record in listing.records))
     if "image.size" not in changed:
-        image = replace(image, size=_size(seen.side))
-        why.append(
-            f"images of {image.size} × {image.size} pixels: their longer side is {seen.side} at the median"
+        image = replace(image, size=_choose_size(probe.side))
+        reasons.append(
+            f"images of {image.size} × {image.size} pixels: their longer side is {probe.side} at the median"
         )
-    fitting = _images_that_fit(image, TRAINING * left)
-    while fitting < training and "image.size" not in changed and image.size >= 2 * SMALLEST:
+    n_fitting = _count_images_that_fit(image, MAX_TRAINING_SHARE * seconds_left)
+    while n_fitting < n_training and "image.size" not in changed and image.size >= 2 * MIN_HALVED_SIZE:
         image = replace(image, size=image.size // 2)
-        why.append(f"halved to {image.size} pixels, as each image could not be seen once otherwise")
-        fitting = _images_that_fit(image, TRAINING * left)
-    decoded = DECODING * seconds * (os.cpu_count() or 1) / seen.seconds
-    share = min(fitting / training, decoded / len(listing.records))
+        reasons.append(f"halved to {image.size} pixels, as each image could not be seen once otherwise")
+        n_fitting = _count_images_that_fit(image, MAX_TRAINING_SHARE * seconds_left)
+    n_decodable = MAX_DECODING_SHARE * budget_seconds * (os.cpu_count() or 1) / probe.seconds
+    share = min(n_fitting / n_training, n_decodable / len(listing.records))
     if share >= 1 or has_pack(listing, image, cache or get_default_cache()):
-        return ImagePlan(image=image, share=None, why=tuple(why))
-    why.append(
+        return ImagePlan(image=image, share=None, reasons=tuple(reasons))
+    reasons.append(
         f"a sample of {share:.1%} of the files, alike in every class and split: "
         f"there is no time to decode all and to see each once"
     )
-    return ImagePlan(image=image, share=share, why=tuple(why))
+    return ImagePlan(image=image, share=share, reasons=tuple(reasons))
 
 
 def choose_size_of_arrays(arrays: Arrays, image: Image, *, changed: Collection[str]) -> ImagePlan:
-    """Choose the size of images that are in memory; there is nothing to decode, so all of them are taken."""
+    """Choose the size of images in memory. They need no decoding, so all of them are used."""
     if "image.size" in changed:
-        return ImagePlan(image=image, share=None, why=())
-    image = replace(image, size=_size(arrays.side))
-    why = f"images of {image.size} × {image.size} pixels: their longer side is {arrays.side}"
-    return ImagePlan(image=image, share=None, why=(why,))
+        return ImagePlan(image=image, share=None, reasons=())
+    image = replace(image, size=_choose_size(arrays.side))
+    reason = f"images of {image.size} × {image.size} pixels: their longer side is {arrays.side}"
+    return ImagePlan(image=image, share=None, reasons=(reason,))
 
 
-def _size(side: int) -> int:
-    return next((each for each in SIZES if each >= side), SIZES[-1])
+def _choose_size(side: int) -> int:
+    return next((size for size in IMAGE_SIZES if size >= side), IMAGE_SIZES[-1])
 
 
-def _images_that_fit(image: Image, seconds: float) -> float:
-    """Estimate how many random images the narrowest network can be trained on in so many seconds."""
+def _count_images_that_fit(image: Image, seconds: float) -> float:
+    """Estimate on how many random images the narrowest network can be trained in so many seconds."""
     recipe = apply_network_size(replace(builtin.budgeted(), image=image), NETWORK_SIZES[0], ())
-    images = torch.randint(0, 256, (TRIAL, image.size, image.size, 3), dtype=torch.uint8)
-    batch = Batch(images=images, labels=torch.zeros(TRIAL, dtype=torch.int64), seed=0)
-    each = measure_step_seconds(recipe, iter([batch] * MEASURED), channels=3, size=image.size, classes=2)
-    return max(0.0, seconds) / each * TRIAL
+    pixels = torch.randint(0, 256, (TRIAL_BATCH_SIZE, image.size, image.size, 3), dtype=torch.uint8)
+    batch = Batch(images=pixels, labels=torch.zeros(TRIAL_BATCH_SIZE, dtype=torch.int64), seed=0)
+    batches = iter([batch] * MAX_MEASURED_STEPS)
+    step_seconds = measure_step_seconds(recipe, batches, channels=3, size=image.size, classes=2)
+    return max(0.0, seconds) / step_seconds * TRIAL_BATCH_SIZE

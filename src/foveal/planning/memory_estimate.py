@@ -1,4 +1,4 @@
-"""What training will need of memory, estimated before it begins."""
+"""The memory that training needs, estimated before it begins."""
 
 import copy
 
@@ -8,77 +8,83 @@ from torch import Tensor, nn
 from foveal.data.dataset import Dataset
 from foveal.errors import OutsideError
 from foveal.evaluation.predict import BATCH_SIZE
-from foveal.memory import available
+from foveal.memory import available_bytes
 from foveal.models import registry
 from foveal.recipe.networks import Custom
 from foveal.recipe.recipe import Recipe
 from foveal.training.epoch import compute_training_loss
 
-TRIED = 2
-"""Images of the trial; batch normalisation needs two."""
-PASSING = 1.6
-"""A backward pass holds so many times what the forward pass saved for it."""
-COPIES = 6
-"""Of the weights: gradients, the optimizer's averages, and the copies that a checkpoint is made of."""
+TRIAL_IMAGES = 2
+"""The number of images in the trial. Batch normalisation needs two."""
+BACKWARD_FACTOR = 1.6
+"""The memory of a backward pass, as a multiple of what the forward pass saved for it."""
+WEIGHT_COPIES = 6
+"""The number of copies of the weights: gradients, averages of the optimizer, and those for a checkpoint."""
 
 
 def refuse_shortage(network: nn.Module, recipe: Recipe, dataset: Dataset) -> None:
-    """Refuse to begin what there is too little memory for.
+    """Refuse to train if there is too little memory. Networks from Python are not checked.
 
     Raises:
-        OutsideError: with what is needed, what there is, and a batch size that would fit.
+        OutsideError: There is too little memory. The message names a batch size that fits.
     """
-    free = available()
-    if free is None or isinstance(recipe.model, Custom):  # what a user's own network does is not tried out
+    free = available_bytes()
+    if free is None or isinstance(
+        recipe.model, Custom
+    ):  # a trial of an unknown network could have side effects
         return
-    fixed, image = estimate_memory(network, dataset)
-    need = fixed + image * recipe.batch_size
-    if need <= free:
+    fixed, per_image = estimate_memory(network, dataset)
+    total = fixed + per_image * recipe.batch_size
+    if total <= free:
         return
-    fitting = (free - fixed) // image
-    advice = f"smaller batches fit: --set batch_size={fitting}" if fitting >= 1 else "train a smaller network"
+    batch_size = (free - fixed) // per_image
+    advice = (
+        f"smaller batches fit: --set batch_size={batch_size}"
+        if batch_size >= 1
+        else "train a smaller network"
+    )
     raise OutsideError(
-        f"training will need about {need / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; "
+        f"training will need about {total / 1e9:.1f} GB of memory, and {free / 1e9:.1f} GB are free; "
         f"{advice}, or end other programs"
     )
 
 
 def has_enough_memory(recipe: Recipe, dataset: Dataset) -> bool:
-    """Say whether there is memory enough to train a recipe's network; so where the system does not tell."""
-    free = available()
+    """Return whether the memory suffices to train a recipe. If the system does not say, it is assumed to."""
+    free = available_bytes()
     if free is None:
         return True
     decoding = dataset.pack.decoding
     shape = {"size": decoding.size, "channels": decoding.channels, "classes": len(dataset.classes)}
-    fixed, image = estimate_memory(registry.build_network(recipe.model, **shape, seed=0), dataset)
-    return fixed + image * recipe.batch_size <= free
+    fixed, per_image = estimate_memory(registry.build_network(recipe.model, **shape, seed=0), dataset)
+    return fixed + per_image * recipe.batch_size <= free
 
 
 def estimate_memory(network: nn.Module, dataset: Dataset) -> tuple[int, int]:
-    """Estimate the bytes that training takes beside what the process has: once, and for an image of a batch.
+    """Estimate the bytes that training takes in addition: in all cases, and for each image of a batch.
 
-    The latter are measured on a trial of two black images: what the forward pass saves for the backward pass.
+    The bytes for an image are measured with two black images: the forward pass of a copy of the network shows
+    what it saves for the backward pass.
     """
     decoding = dataset.pack.decoding
-    weights = {each.untyped_storage().data_ptr() for each in network.parameters()}
-    saved: dict[int, int] = {}
+    weights = {parameter.untyped_storage().data_ptr() for parameter in network.parameters()}
+    saved_bytes: dict[int, int] = {}
 
-    def note(tensor: Tensor) -> Tensor:
+    def note_saved(tensor: Tensor) -> Tensor:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in weights:
-            saved[storage.data_ptr()] = storage.nbytes()
+            saved_bytes[storage.data_ptr()] = storage.nbytes()
         return tensor
 
-    trial = copy.deepcopy(network).train()  # its moving averages are spoilt by the trial
-    weights |= {each.untyped_storage().data_ptr() for each in trial.parameters()}
-    images = torch.zeros((TRIED, decoding.size, decoding.size, decoding.channels), dtype=torch.uint8)
-    labels = torch.zeros(TRIED, dtype=torch.int64)
-    with torch.random.fork_rng(devices=[]), torch.autograd.graph.saved_tensors_hooks(note, lambda each: each):
-        loss = compute_training_loss(
-            trial(images), labels, None
-        )  # keeps alive what was saved: no address comes twice
-    held = sum(saved.values())
+    trial = copy.deepcopy(network).train()  # a copy, because the trial changes the moving averages
+    weights |= {parameter.untyped_storage().data_ptr() for parameter in trial.parameters()}
+    images = torch.zeros((TRIAL_IMAGES, decoding.size, decoding.size, decoding.channels), dtype=torch.uint8)
+    labels = torch.zeros(TRIAL_IMAGES, dtype=torch.int64)
+    hooks = torch.autograd.graph.saved_tensors_hooks(note_saved, lambda tensor: tensor)
+    with torch.random.fork_rng(devices=[]), hooks:
+        # The loss keeps alive what was saved, so that no address is counted twice.
+        loss = compute_training_loss(trial(images), labels, None)
+    per_image = int(sum(saved_bytes.values()) / TRIAL_IMAGES * BACKWARD_FACTOR) + images[0].nbytes
     del loss
-    image = int(held / TRIED * PASSING) + images[0].nbytes
-    fixed = COPIES * sum(each.nbytes for each in network.state_dict().values())
-    return fixed + BATCH_SIZE * image, image
+    fixed = WEIGHT_COPIES * sum(tensor.nbytes for tensor in network.state_dict().values())
+    return fixed + BATCH_SIZE * per_image, per_image

@@ -1,4 +1,4 @@
-"""How long a recipe's steps take on this machine, measured for a moment."""
+"""How long the training steps of a recipe take on this machine, measured for a moment."""
 
 import time
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from itertools import count, pairwise
 
 import torch
 
-from foveal.data.batches import Batch, iter_training_batches, get_training_parts
+from foveal.data.batches import Batch, get_training_parts, iter_training_batches
 from foveal.data.dataset import Dataset
 from foveal.evaluation.predict import compute_logits
 from foveal.models import registry
@@ -15,53 +15,58 @@ from foveal.recipe.recipe import Recipe
 from foveal.training import optimizers
 from foveal.training.epoch import TrainingState, run_epoch
 
-MEASURED = 8
-"""Steps that are measured of each kind,"""
-MEASURING = 0.4
-"""or fewer, but three, when they take more than so many seconds."""
-CLASSIFIED = 250
-"""Images that are classified to measure it."""
+MAX_MEASURED_STEPS = 8
+"""The largest number of steps of each kind that are measured."""
+MIN_MEASURED_STEPS = 3
+"""The number of steps that are measured even if they take longer than `MAX_MEASURING_SECONDS`."""
+MAX_MEASURING_SECONDS = 0.4
+"""The time after which no further step is measured."""
+MAX_CLASSIFIED_IMAGES = 250
+"""The largest number of images that are classified to measure how long that takes."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Costs:
-    """What was measured of a recipe: seconds."""
+    """What a recipe costs on this machine, in seconds."""
 
     low: float
-    """Of a training step on small images,"""
+    """The seconds of a training step on small images."""
     full: float
-    """and on whole ones."""
+    """The seconds of a training step on images of full size."""
     image: float
-    """Of classifying an image."""
+    """The seconds to classify one image."""
 
 
 def measure_costs(recipe: Recipe, dataset: Dataset, *, seed: int) -> Costs:
-    """Take a few steps with a network that is thrown away, on the first batches of the data set."""
+    """Measure a few steps on the first batches of a data set, with a network that is then discarded."""
     decoding = dataset.pack.decoding
     shape = {"size": decoding.size, "channels": decoding.channels, "classes": len(dataset.classes)}
+    full_batch_size = min(recipe.batch_size, max(map(len, get_training_parts(dataset, recipe))))
 
-    whole = min(recipe.batch_size, max(map(len, get_training_parts(dataset, recipe))))
-
-    def batches(shrink: int) -> Iterator[Batch]:
-        for epoch in count(1):  # a small set's epoch is shorter than the measurement
-            for batch in iter_training_batches(dataset, recipe, seed=seed, epoch=epoch, shrink=lambda _: shrink):
-                if len(batch.labels) == whole:  # an epoch's last batch may be short
+    def iter_full_batches(shrink: int) -> Iterator[Batch]:
+        for epoch in count(1):  # an epoch of a small set is shorter than the measurement
+            for batch in iter_training_batches(
+                dataset, recipe, seed=seed, epoch=epoch, shrink=lambda _: shrink
+            ):
+                if len(batch.labels) == full_batch_size:  # the last batch of an epoch may be smaller
                     yield batch
 
-    full = measure_step_seconds(recipe, batches(1), **shape)
-    low = measure_step_seconds(recipe, batches(recipe.shrink_at(0)), **shape) if recipe.low_resolution else full
+    full = measure_step_seconds(recipe, iter_full_batches(1), **shape)
+    low = full
+    if recipe.low_resolution:
+        low = measure_step_seconds(recipe, iter_full_batches(recipe.shrink_at(0)), **shape)
     network = registry.build_network(recipe.model, **shape, seed=seed)
-    some = dataset.get_indices("train")[:CLASSIFIED]
-    compute_logits(network, dataset.pack.pixels, some[:1])
+    indices = dataset.get_indices("train")[:MAX_CLASSIFIED_IMAGES]
+    compute_logits(network, dataset.pack.pixels, indices[:1])  # the first call is slower
     began = time.perf_counter()
-    compute_logits(network, dataset.pack.pixels, some)
-    return Costs(low=low, full=full, image=(time.perf_counter() - began) / len(some))
+    compute_logits(network, dataset.pack.pixels, indices)
+    return Costs(low=low, full=full, image=(time.perf_counter() - began) / len(indices))
 
 
 def measure_step_seconds(
     recipe: Recipe, batches: Iterator[Batch], *, size: int, channels: int, classes: int
 ) -> float:
-    """Return the seconds of the fastest of a few steps: the first ones fetch memory."""
+    """Return the seconds of the fastest of a few steps, because the first ones still allocate memory."""
     network = registry.build_network(recipe.model, size=size, channels=channels, classes=classes, seed=0)
     state = TrainingState(
         network=network,
@@ -69,11 +74,12 @@ def measure_step_seconds(
         class_weights=None,
         label_smoothing=recipe.label_smoothing,
     )
-    state.learning_rate = 0.0  # nothing is to be learned, and nothing to diverge
+    state.learning_rate = 0.0  # the weights stay as they are, so nothing diverges
     with torch.random.fork_rng(devices=[]):
-        readings = [time.perf_counter()]
+        times = [time.perf_counter()]
         for _ in run_epoch(state, batches):
-            readings.append(time.perf_counter())
-            if len(readings) > MEASURED or (readings[-1] - readings[0] > MEASURING and len(readings) > 3):
+            times.append(time.perf_counter())
+            is_slow = times[-1] - times[0] > MAX_MEASURING_SECONDS and len(times) > MIN_MEASURED_STEPS
+            if len(times) > MAX_MEASURED_STEPS or is_slow:
                 break
-    return min(after - before for before, after in pairwise(readings))
+    return min(after - before for before, after in pairwise(times))
