@@ -1,12 +1,13 @@
 import json
 import shutil
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from foveal.data import dataset as module
-from foveal.data.dataset import Dataset, default_cache, open_dataset
+from foveal.data.dataset import Dataset, get_default_cache, open_dataset
 from foveal.data.decode import encode_png
 from foveal.data.options import DataOptions
 from foveal.errors import DataError
@@ -46,11 +47,11 @@ def test_a_data_set_is_listed_decoded_and_divided(data: Dataset, root: Path) -> 
     assert data.classes == ("cat", "dog")
     assert [len(part) for part in data.splits.train] == [8, 8]
     for name, folders in {"train": {"train1", "train2"}, "validation": {"train3"}, "test": {"test"}}.items():
-        rows = data.rows(name)  # type: ignore[arg-type]
+        rows = data.get_indices(name)  # type: ignore[arg-type]
         paths = [data.pack.paths[row].split("/") for row in rows.tolist()]
         assert {path[0] for path in paths} == folders
         assert [data.classes[data.labels[row]] for row in rows.tolist()] == [path[1] for path in paths]
-        assert data.class_counts(rows) == [len(rows) // 2] * 2
+        assert data.count_classes(rows) == [len(rows) // 2] * 2
 
 
 def test_what_is_left_out_is_named_with_the_reason(data: Dataset) -> None:
@@ -61,7 +62,7 @@ def test_what_is_left_out_is_named_with_the_reason(data: Dataset) -> None:
 
 
 def test_dataset_json_says_it_all(data: Dataset) -> None:
-    stored = json.loads(json.dumps(data.to_json(), allow_nan=False))
+    stored = json.loads(json.dumps(asdict(data.to_record()), allow_nan=False))
 
     assert stored["schema"] == 1
     assert stored["fingerprint"] == data.pack.fingerprint
@@ -84,7 +85,7 @@ def test_nothing_in_dataset_json_says_where_the_folder_lies(
     data: Dataset, root: Path, kept: Path, tmp_path: Path
 ) -> None:
     copy = shutil.copytree(root, tmp_path / "copy")
-    assert open_dataset(DataOptions(copy, cache=kept), SMALL).to_json() == data.to_json()
+    assert open_dataset(DataOptions(copy, cache=kept), SMALL).to_record() == data.to_record()
 
 
 def test_options_are_remembered(root: Path, kept: Path) -> None:
@@ -92,14 +93,14 @@ def test_options_are_remembered(root: Path, kept: Path) -> None:
     found = open_dataset(options, SMALL)
     assert (found.options, found.share) == (options, None)
     assert [len(part) for part in found.splits.train] == [8, 8]
-    assert len(found.rows("validation")) == 8
+    assert len(found.get_indices("validation")) == 8
 
 
 def test_a_split_without_images_is_refused(root: Path, kept: Path) -> None:
     found = open_dataset(DataOptions(root, validation="none", cache=kept), SMALL)
-    assert len(found.rows("train")) == 24
+    assert len(found.get_indices("train")) == 24
     with pytest.raises(DataError, match="has no validation images under this division: all train"):
-        found.rows("validation")
+        found.get_indices("validation")
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,6 @@ def test_wrong_options_are_refused_before_anything_is_decoded(
 def test_the_cache_is_the_user_s_unless_named(
     root: Path, kept: Path, data: Dataset, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert default_cache().name == "foveal"
-    monkeypatch.setattr(module, "default_cache", lambda: kept)
+    assert get_default_cache().name == "foveal"
+    monkeypatch.setattr(module, "get_default_cache", lambda: kept)
     assert open_dataset(root, SMALL).pack.fingerprint == data.pack.fingerprint

@@ -618,7 +618,7 @@ def outcome(content: bytes, settings: Decoding) -> tuple[bytes, bool, int] | str
 
 
 def the_long_way(content: bytes, settings: Decoding) -> tuple[bytes, bool, int] | str:
-    with mock.patch.object(module, "_plain_png", return_value=None):
+    with mock.patch.object(module, "_decode_plain_png", return_value=None):
         return outcome(content, settings)
 
 
@@ -644,7 +644,7 @@ def split_pixels(content: bytes, at: int) -> bytes:
 def test_the_short_way_gives_what_the_long_way_does(values: Pixels, channels: int, fit: str, at: int) -> None:
     settings = decoding(16, channels=channels, fit=fit, background="red")
     for content in (encode_png(values), split_pixels(encode_png(values), at)):
-        assert module._plain_png(content) is not None
+        assert module._decode_plain_png(content) is not None
         assert outcome(content, settings) == the_long_way(content, settings)
 
 
@@ -666,8 +666,8 @@ def test_damage_behind_whole_checksums_is_judged_by_the_long_way() -> None:
     for scanline in (row[:-1], row + b"!", b"", b"\0" * 1000):
         content = png(8, 8, 2, scanline)
         assert outcome(content, decoding(8)) == the_long_way(content, decoding(8))
-    assert module._plain_png(png(8, 8, 2, row[:-1])) is None
-    assert module._plain_png(png(8, 8, 2, row)) is not None
+    assert module._decode_plain_png(png(8, 8, 2, row[:-1])) is None
+    assert module._decode_plain_png(png(8, 8, 2, row)) is not None
 
 
 @pytest.mark.parametrize(
@@ -686,7 +686,7 @@ def test_damage_behind_whole_checksums_is_judged_by_the_long_way() -> None:
     ids=["orientation", "transparency", "text", "deep", "palette", "alpha", "no pixels"],
 )
 def test_what_is_not_plain_goes_the_long_way(content: bytes) -> None:
-    assert module._plain_png(content) is None
+    assert module._decode_plain_png(content) is None
 
 
 # ---- the settings
@@ -747,7 +747,7 @@ def test_a_large_picture_band_by_band_is_the_same(
     )
     whole = outcome(file.getvalue(), decoding(16, background="red", deep_range=(100.0, 40000.0)))
     told = outcome(file.getvalue(), decoding(16))
-    monkeypatch.setattr(module, "BAND", 16 * rows)
+    monkeypatch.setattr(module, "MAX_BAND_PIXELS", 16 * rows)
     assert outcome(file.getvalue(), decoding(16, background="red", deep_range=(100.0, 40000.0))) == whole
     assert outcome(file.getvalue(), decoding(16)) == told
     if mode in ("I;16", "F"):

@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image as Pillow
 
+from foveal.data import decode_worker
 from foveal.data import pack as module
-from foveal.data import workers
 from foveal.data.decode import Decoding, decode, encode_png
+from foveal.data.decode_worker import Outcome
 from foveal.data.pack import Pack, open_pack, require_images
 from foveal.data.scan import scan
-from foveal.data.workers import Outcome
 from foveal.errors import DataError, OutsideError
 from foveal.progress import Bar
 from foveal.recipe.recipe import Image
@@ -60,12 +60,18 @@ def decoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     files: list[str] = []
 
     def decode_files(
-        root: Path, jobs: Sequence[tuple[int, str]], *, decoding: Decoding, pixels: Path, rows: int, bar: Bar
+        root: Path,
+        jobs: Sequence[tuple[int, str]],
+        *,
+        decoding: Decoding,
+        pixels: Path,
+        n_images: int,
+        bar: Bar,
     ) -> dict[int, Outcome]:
         files.extend(path for _, path in jobs)
-        shape = (rows, decoding.size, decoding.size, decoding.channels)
+        shape = (n_images, decoding.size, decoding.size, decoding.channels)
         mapped = np.memmap(pixels, dtype=np.uint8, mode="r+", shape=shape)
-        return {row: workers._decode_file(str(root), path, decoding, mapped, row) for row, path in jobs}
+        return {row: decode_worker.decode_file(str(root), path, decoding, mapped, row) for row, path in jobs}
 
     monkeypatch.setattr(module, "decode_files", decode_files)
     return files
@@ -80,8 +86,8 @@ def test_a_pack_holds_every_image(tmp_path: Path) -> None:
     made = open_(root, tmp_path / "cache")
 
     assert made.paths == ("c/0.png", "c/1.png", "c/2.png", "c/text.png", "d/3.png", "d/4.png", "d/5.png")
-    assert made.accepted == [0, 1, 2, 4, 5, 6]
-    assert np.array_equal(made.pixels[made.accepted], [image(seed) for seed in range(6)])
+    assert made.decoded_indices == [0, 1, 2, 4, 5, 6]
+    assert np.array_equal(made.pixels[made.decoded_indices], [image(seed) for seed in range(6)])
     assert made.errors == {3: "no image in a known format: JPEG, PNG, BMP, GIF, WEBP, TIFF"}
     assert len(set(made.digests)) == 7
     assert (made.clipped, made.retry) == (0, False)
@@ -273,7 +279,7 @@ def test_what_could_not_be_read_is_tried_again(
                 raise PermissionError(errno.EACCES, "Permission denied")
             return io.open(path, *args, **options)  # type: ignore[call-overload] # noqa: UP020
 
-        locked.setattr(workers, "open", refuse, raising=False)
+        locked.setattr(decode_worker, "open", refuse, raising=False)
         first = open_(root, tmp_path / "cache")
         assert first.errors == {0: "cannot be read: Permission denied"}
         assert first.retry
@@ -354,7 +360,7 @@ def test_a_pack_has_no_name_before_it_is_whole(
     assert len(during) == 1
     assert [name.startswith(".building-") for name in during[0]] == [True]
     assert packs(tmp_path / "cache") == []
-    assert open_(root, tmp_path / "cache").accepted == list(range(6))
+    assert open_(root, tmp_path / "cache").decoded_indices == list(range(6))
 
 
 def test_what_a_killed_process_left_is_never_taken_and_goes_at_last(
@@ -363,13 +369,16 @@ def test_what_a_killed_process_left_is_never_taken_and_goes_at_last(
     root = data_set(tmp_path / "data")
     cache = tmp_path / "cache"
     open_(root, cache)
-    left = {".building-old": time.time() - module.ABANDONED - 60, ".building-new": time.time() - 60}
+    left = {
+        ".building-old": time.time() - module.ABANDONED_AFTER_SECONDS - 60,
+        ".building-new": time.time() - 60,
+    }
     for name, when in left.items():
         shutil.copytree(cache / "packs" / packs(cache)[-1], cache / "packs" / name)
         os.utime(cache / "packs" / name, (when, when))
 
     add(root)
-    assert open_(root, cache).accepted == list(range(7))
+    assert open_(root, cache).decoded_indices == list(range(7))
     assert [name for name in packs(cache) if name.startswith(".")] == [".building-new"]
 
 
@@ -413,7 +422,7 @@ def test_a_process_that_was_slower_takes_the_other_s_pack(
     cache = tmp_path / "cache"
     program = (
         "import sys; from pathlib import Path; from foveal.data.pack import open_pack\n"
-        "from foveal.data.scan import scan; from foveal.recipe import Image\n"
+        "from foveal.data.scan import scan; from foveal.recipe.recipe import Image\n"
         "open_pack(scan(sys.argv[1]), Image(size=8), Path(sys.argv[2]))\n"
     )
     whole = module.decode_files
@@ -447,7 +456,7 @@ def test_a_full_disk_is_an_outside_fault_and_leaves_nothing(
         with pytest.raises(OutsideError, match=r"cannot write .*cache.*: No space left on device"):
             open_pack(listing, SMALL, tmp_path / "cache")
     assert not (tmp_path / "cache/packs").exists() or packs(tmp_path / "cache") == []
-    assert open_pack(listing, SMALL, tmp_path / "cache").accepted == list(range(6))
+    assert open_pack(listing, SMALL, tmp_path / "cache").decoded_indices == list(range(6))
 
 
 def test_a_cache_that_is_a_file(tmp_path: Path) -> None:
@@ -466,7 +475,7 @@ def test_a_pack_in_a_cache_that_is_only_read(
         raise PermissionError(errno.EROFS, "Read-only file system")
 
     monkeypatch.setattr(os, "utime", refuse)
-    assert open_(root, tmp_path / "cache").accepted == list(range(6))
+    assert open_(root, tmp_path / "cache").decoded_indices == list(range(6))
     assert len(decoded) == 6
 
 
@@ -491,7 +500,7 @@ def test_the_least_recently_used_pack_goes_first(
 ) -> None:
     cache = tmp_path / "cache"
     size = 6 * 8 * 8 * 3
-    monkeypatch.setattr(module, "CACHE_LIMIT", 3 * size)
+    monkeypatch.setattr(module, "MAX_CACHE_BYTES", 3 * size)
     roots = [data_set(tmp_path / name) for name in "1234"]
     folders: list[str] = []
     for age, root in enumerate(roots[:3]):
@@ -510,9 +519,9 @@ def test_the_least_recently_used_pack_goes_first(
 def test_a_pack_larger_than_the_limit_is_kept_while_it_is_new(
     tmp_path: Path, decoded: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "CACHE_LIMIT", 10)
+    monkeypatch.setattr(module, "MAX_CACHE_BYTES", 10)
     for name in "12":
-        assert open_(data_set(tmp_path / name), tmp_path / "cache").accepted == list(range(6))
+        assert open_(data_set(tmp_path / name), tmp_path / "cache").decoded_indices == list(range(6))
         assert len(packs(tmp_path / "cache")) == 1
 
 

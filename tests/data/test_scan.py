@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal.data.scan import LEAST, Listing, sampled, scan
+from foveal.data.scan import MIN_FILES_IN_SAMPLE, Listing, draw_sample, scan
 from foveal.errors import DataError
 
 
@@ -265,14 +265,19 @@ def test_a_sample_keeps_its_share_of_every_class_in_every_split(tmp_path: Path) 
     lay(tmp_path, *(f"{split}/{label}/{i}.png" for (split, label), n in counts.items() for i in range(n)))
     whole = scan(tmp_path)
 
-    sample = sampled(whole, 0.25, seed=3)
+    sample = draw_sample(whole, 0.25, seed=3)
 
     kept = {place: sum((r.folder, r.label) == place for r in sample.records) for place in counts}
-    assert kept == {("train", "cat"): 50, ("train", "dog"): 25, ("test", "cat"): LEAST, ("test", "dog"): 4}
+    assert kept == {
+        ("train", "cat"): 50,
+        ("train", "dog"): 25,
+        ("test", "cat"): MIN_FILES_IN_SAMPLE,
+        ("test", "dog"): 4,
+    }
     assert set(sample.records) <= set(whole.records)
     assert sample.records == tuple(sorted(sample.records))
-    assert sample == sampled(whole, 0.25, seed=3)
-    assert sample != sampled(whole, 0.25, seed=4)
+    assert sample == draw_sample(whole, 0.25, seed=3)
+    assert sample != draw_sample(whole, 0.25, seed=4)
     assert (sample.root, sample.classes, sample.layout) == (whole.root, whole.classes, whole.layout)
 
 

@@ -11,9 +11,10 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
-from foveal.data import workers
+from foveal.data import decode_worker, workers
 from foveal.data.decode import Decoding, decode, encode_png
-from foveal.data.workers import Outcome, decode_files
+from foveal.data.decode_worker import Outcome
+from foveal.data.workers import decode_files
 from foveal.errors import OutsideError
 
 Pixels = NDArray[np.uint8]
@@ -47,7 +48,7 @@ def run(
     np.full(shape, 77, dtype=np.uint8).tofile(file)
     bar = Count()
     outcomes = decode_files(
-        root, list(zip(rows, names, strict=True)), decoding=decoding, pixels=file, rows=shape[0], bar=bar
+        root, list(zip(rows, names, strict=True)), decoding=decoding, pixels=file, n_images=shape[0], bar=bar
     )
     assert bar.n == len(names)
     return outcomes, np.fromfile(file, dtype=np.uint8).reshape(shape)
@@ -61,16 +62,16 @@ def stub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], Non
         script = tmp_path / "stub.py"
         script.write_text(
             "import os, signal, sys, time\n"
-            "from foveal.data import workers\n"
-            "real = workers.decode\n"
+            "from foveal.data import decode_worker\n"
+            "real = decode_worker.decode\n"
             "def decode(content, decoding):\n"
             "    if content == b'poison':\n"
             f"        {what}\n"
             "    return real(content, decoding)\n"
-            "workers.decode = decode\n"
-            "workers._work(sys.stdin, sys.stdout)\n"
+            "decode_worker.decode = decode\n"
+            "decode_worker.run_worker(sys.stdin, sys.stdout)\n"
         )
-        monkeypatch.setattr(workers, "COMMAND", (sys.executable, str(script)))
+        monkeypatch.setattr(workers, "WORKER_COMMAND", (sys.executable, str(script)))
 
     return install
 
@@ -84,7 +85,7 @@ def test_the_same_as_decoding_here(tmp_path: Path) -> None:
     images[7] = decode((tmp_path / "7.png").read_bytes(), DECODING).pixels
 
     outcomes, pixels = run(tmp_path, names)
-    assert len(names) > 2 * workers.CHUNK
+    assert len(names) > 2 * workers.MAX_FILES_PER_CHUNK
     assert sorted(outcomes) == list(range(600))
     assert np.array_equal(pixels, np.stack(images))
     assert all(outcome.error is None for outcome in outcomes.values())
@@ -172,14 +173,16 @@ def test_a_locked_file_may_be_tried_again(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(path: str, mode: str, *, buffering: int) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(workers, "open", refuse, raising=False)
-    outcome = workers._decode_file(str(tmp_path), "secret", DECODING, np.zeros((1, 8, 8, 3), np.uint8), 0)
+    monkeypatch.setattr(decode_worker, "open", refuse, raising=False)
+    outcome = decode_worker.decode_file(
+        str(tmp_path), "secret", DECODING, np.zeros((1, 8, 8, 3), np.uint8), 0
+    )
     assert outcome == Outcome(error="cannot be read: Permission denied", retry=True)
 
 
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
-        file.truncate(workers.MAX_BYTES + 1)
+        file.truncate(decode_worker.MAX_FILE_BYTES + 1)
     outcomes, _ = run(tmp_path, ["huge"])
     assert outcomes[0].error == "larger than 100,000,000 bytes"
     assert not outcomes[0].retry
@@ -228,7 +231,7 @@ def test_a_file_that_is_never_done_is_given_up(
 ) -> None:
     stub("time.sleep(600)")
     (tmp_path / "bad").write_bytes(b"poison")
-    monkeypatch.setattr(workers, "SECONDS", 0.0)
+    monkeypatch.setattr(workers, "MAX_SECONDS_PER_FILE", 0.0)
 
     began = time.monotonic()
     outcomes, _ = run(tmp_path, ["bad"])
@@ -241,13 +244,13 @@ def test_workers_that_do_not_start_are_an_outside_fault(
 ) -> None:
     """Not a fault of the files: they must not be called unreadable."""
     (tmp_path / "0.png").write_bytes(encode_png(image(0)))
-    monkeypatch.setattr(workers, "COMMAND", (sys.executable, "-c", "raise SystemExit(1)"))
+    monkeypatch.setattr(workers, "WORKER_COMMAND", (sys.executable, "-c", "raise SystemExit(1)"))
     with pytest.raises(
         OutsideError, match=r"no image can be decoded: the decoder died; to see why: .*SystemExit"
     ):
         run(tmp_path, ["0.png"])
 
-    monkeypatch.setattr(workers, "COMMAND", (str(tmp_path / "no-python"),))
+    monkeypatch.setattr(workers, "WORKER_COMMAND", (str(tmp_path / "no-python"),))
     with pytest.raises(OutsideError, match="cannot start a process to decode images: No such file"):
         run(tmp_path, ["0.png"])
 
@@ -259,7 +262,7 @@ def test_workers_find_the_package_wherever_it_was_imported_from(
     (tmp_path / "0.png").write_bytes(encode_png(image(0)))
     monkeypatch.setattr(sys, "path", ["", "/of/the/script", *sys.path])
     answer = "import os; print(os.environ['PYTHONPATH'])"
-    monkeypatch.setattr(workers, "COMMAND", (sys.executable, "-I", "-c", answer))
+    monkeypatch.setattr(workers, "WORKER_COMMAND", (sys.executable, "-I", "-c", answer))
     with pytest.raises(OutsideError, match=f"the decoder said /of/the/script{os.pathsep}"):
         run(tmp_path, ["0.png"])
 

@@ -1,4 +1,4 @@
-"""Labelled images in memory, which can stand in a folder's place."""
+"""Labelled images in memory, which `foveal.train` takes in place of a folder."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -1,22 +1,24 @@
-"""A data set as a run sees it: listed, decoded, divided."""
+"""A data set that is listed, decoded and divided."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import platformdirs
-from numpy.typing import NDArray
 
 from foveal.data.arrays import ARRAYS_ROOT, Arrays
 from foveal.data.options import DataOptions, DataSource
-from foveal.data.pack import Pack, is_packed, open_pack, pack_arrays, require_images
-from foveal.data.scan import Listing, sampled, scan
-from foveal.data.split import Rows, Splits, check_options, split, split_arrays
+from foveal.data.pack import Pack, has_pack, open_pack, pack_arrays, require_images
+from foveal.data.scan import Listing, draw_sample, scan
+from foveal.data.split import Splits, check_options, split, split_arrays
 from foveal.errors import DataError
+from foveal.files.run_records import DatasetRecord, LeftOut, SampleRecord, SplitRecord
 from foveal.recipe.recipe import Image
+from foveal.types import Ints
 
 SplitName = Literal["train", "validation", "test"]
+"""The names of the splits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,13 +26,17 @@ class Dataset:
     """Decoded images with labels and splits."""
 
     root: Path
+    """The data set's folder."""
     pack: Pack
-    labels: NDArray[np.int64]
-    """(N,), the index of each row's class."""
+    """The decoded images."""
+    labels: Ints
+    """The index of each image's class, int64 (N,)."""
     classes: tuple[str, ...]
+    """The names of the classes, in the order of the labels."""
     splits: Splits
+    """The indices of the images of each split."""
     left_out: dict[str, str]
-    """Relative path of every file that is not used, with the reason."""
+    """The reason for every file that is not used, by its relative path."""
     options: DataOptions
     """The options that the data set was opened with."""
     share: float | None
@@ -38,57 +44,57 @@ class Dataset:
     n_listed: int
     """The number of files in the folder, including those outside the sample."""
 
-    def rows(self, name: SplitName) -> Rows:
-        """Return a split's rows of the pack.
+    def get_indices(self, name: SplitName) -> Ints:
+        """Return the indices of a split's images, int64 (M,).
 
         Raises:
-            DataError: the data set has no such images.
+            DataError: the split has no images.
         """
         match name:
             case "train":
-                rows = np.concatenate(self.splits.train)
+                indices = np.concatenate(self.splits.train)
             case "validation":
-                rows = self.splits.validation
+                indices = self.splits.validation
             case "test":
-                rows = self.splits.test
-        if len(rows) == 0:
+                indices = self.splits.test
+        if len(indices) == 0:
             raise DataError(f"{self.root} has no {name} images under this division: {self.splits.rule}")
-        return rows
+        return indices
 
-    def class_counts(self, rows: Rows) -> list[int]:
-        """Count the images of each class among rows."""
-        counts: list[int] = np.bincount(self.labels[rows], minlength=len(self.classes)).tolist()
+    def count_classes(self, indices: Ints) -> list[int]:
+        """Count the images of each class among some images."""
+        counts: list[int] = np.bincount(self.labels[indices], minlength=len(self.classes)).tolist()
         return counts
 
-    def to_json(self) -> dict[str, Any]:
-        """Write fingerprint, classes, splits by path and digest, and what was left out: `dataset.json`."""
-        parts = {
+    def to_record(self) -> DatasetRecord:
+        """Return the content of `dataset.json`: classes, the files of each split, and the files left out."""
+        indices_of = {
             "train": np.concatenate(self.splits.train),
             "validation": self.splits.validation,
             "test": self.splits.test,
         }
         paths, digests = self.pack.paths, self.pack.digests
-        return {
-            "schema": 1,
-            "fingerprint": self.pack.fingerprint,
-            "classes": list(self.classes),
-            "rule": self.splits.rule,
-            "decoding": self.pack.decoding.to_json(),
-            "splits": {
-                name: {
-                    "n": len(rows),
-                    "classes": self.class_counts(rows),
-                    "files": [[paths[row], digests[row]] for row in rows.tolist()],
-                }
-                for name, rows in parts.items()
+        n_files = len(paths)
+        return DatasetRecord(
+            fingerprint=self.pack.fingerprint,
+            classes=self.classes,
+            rule=self.splits.rule,
+            decoding=self.pack.decoding.to_json(),
+            splits={
+                name: SplitRecord(
+                    n=len(indices),
+                    classes=tuple(self.count_classes(indices)),
+                    files=tuple((paths[index], digests[index]) for index in indices.tolist()),
+                )
+                for name, indices in indices_of.items()
             },
-            "sampled": None if len(paths) == self.n_listed else {"of": self.n_listed, "files": len(paths)},
-            "left_out": [{"path": path, "reason": reason} for path, reason in self.left_out.items()],
-        }
+            sampled=None if n_files == self.n_listed else SampleRecord(of=self.n_listed, files=n_files),
+            left_out=tuple(LeftOut(path=path, reason=reason) for path, reason in self.left_out.items()),
+        )
 
 
-def default_cache() -> Path:
-    """Return the user's cache folder of Foveal."""
+def get_default_cache() -> Path:
+    """Return Foveal's folder in the user's cache folder."""
     return platformdirs.user_cache_path("foveal")
 
 
@@ -101,7 +107,7 @@ def open_dataset(
     share: float | None = None,
     known_cache: Path | None = None,
 ) -> Dataset:
-    """List a folder, decode it or find its pack, and divide it; see `scan`, `open_pack` and `split`.
+    """Open a data set: list its folder, decode it or find its pack in the cache, and divide it.
 
     Args:
         data: the folder or the images in memory, and how they are divided.
@@ -120,11 +126,11 @@ def open_dataset(
         return _open_arrays(options.source, image, options, seed=seed)
     whole = scan(options.source) if listing is None else listing
     check_options(whole, options)
-    listing = whole if share is None else sampled(whole, share, seed=seed)
+    listing = whole if share is None else draw_sample(whole, share, seed=seed)
     cache = options.cache_folder
-    if cache is None and known_cache is not None and is_packed(listing, image, known_cache):
+    if cache is None and known_cache is not None and has_pack(listing, image, known_cache):
         cache = known_cache
-    pack = open_pack(listing, image, cache or default_cache())
+    pack = open_pack(listing, image, cache or get_default_cache())
     require_images(pack, listing)
     label_of = {name: label for label, name in enumerate(listing.classes)}
     left_out = dict.fromkeys(listing.strays, "lies in no class folder")
@@ -143,7 +149,7 @@ def open_dataset(
 
 
 def _open_arrays(arrays: Arrays, image: Image, options: DataOptions, *, seed: int) -> Dataset:
-    """Divide images in memory. A cache and a share have no meaning for them."""
+    """Divide images in memory. They need no cache, and no sample is drawn from them."""
     pack = pack_arrays(arrays, image)
     return Dataset(
         root=ARRAYS_ROOT,

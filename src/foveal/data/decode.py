@@ -1,36 +1,36 @@
-"""Bytes -> uint8 pixels (S, S, C): the only module that imports an image library.
+"""Bytes -> uint8 pixels (S, S, C). No other module imports an image library.
 
-Packing, prediction and serving all decode here, so a model sees elsewhere what it saw when measured.
+Packing and prediction both decode here, so a model always gets images as it got them in training.
 """
 
 import io
-import struct
 import warnings
-import zlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
+from foveal.data.png import has_valid_checksums, read_plain_png
 from foveal.errors import DataError, RecipeError
 from foveal.files.typed_json import read
 from foveal.recipe.recipe import ResizeMode
+from foveal.types import Bools, Floats, Pixels
 
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
-MAX_BYTES = 100_000_000
-"""A larger file is rejected before it is read."""
+"""The formats of images that are read."""
+MAX_FILE_BYTES = 100_000_000
+"""The largest size of a file. A larger file is rejected before it is read."""
 MAX_PIXELS = 25_000_000
-"""A larger picture is rejected before it is decoded: one of this size takes 300 MB."""
-BAND = 1_000_000
-"""Pixels of a large picture that are worked on at a time."""
+"""The largest size of a picture. A larger one is rejected before decoding; one of this size takes 300 MB."""
+MAX_BAND_PIXELS = 1_000_000
+"""The number of pixels of a large picture that are processed at a time."""
 
 _DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
-_ORIENTATION = 0x0112  # EXIF
-_TURNS = {
+_EXIF_ORIENTATION = 0x0112
+_TRANSPOSE_OF_ORIENTATION = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
     4: Transpose.FLIP_TOP_BOTTOM,
@@ -39,15 +39,18 @@ _TURNS = {
     7: Transpose.TRANSVERSE,
     8: Transpose.ROTATE_90,
 }
-"""What brings an image of each orientation upright; all others are."""
+"""The operation that makes an image of each EXIF orientation upright. Other images are upright already."""
 
 
 class DecodeError(DataError):
-    """A file cannot be used as an image; the message is the reason."""
+    """A file cannot be used as an image. The message is the reason."""
 
 
 class DeepImageError(DecodeError):
-    """The image is deep greyscale, and no range is known yet that would scale it to 8 bits."""
+    """The image is deep greyscale, and no range is known that scales it to 8 bits.
+
+    `low` and `high` are the lowest and the highest value of the image.
+    """
 
     def __init__(self, low: float, high: float) -> None:
         super().__init__("deep greyscale, but the model's data set had none, so no range is known for it")
@@ -56,15 +59,18 @@ class DeepImageError(DecodeError):
 
 @dataclass(frozen=True, kw_only=True)
 class Decoding:
-    """How an image file becomes pixels. Stored with every pack and every model."""
+    """The settings that make pixels of image files. They are stored with every pack and every model."""
 
     size: int
+    """The width and height of the pixels."""
     channels: int
-    """3 (RGB) or 1 (luminance)."""
+    """The number of channels: 3 (RGB) or 1 (luminance)."""
     fit: ResizeMode
+    """The way in which images that are not square become square."""
     background: str
+    """The colour behind transparent pixels and around padded images."""
     deep_range: tuple[float, float] | None = None
-    """What deep greyscale becomes 0 and 255; None where the data set has no deep greyscale."""
+    """The values of deep greyscale that become 0 and 255, or None if the data set has no deep greyscale."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= 512:
@@ -79,12 +85,16 @@ class Decoding:
             ) from None
 
     def to_json(self) -> dict[str, Any]:
-        """Write as JSON values."""
+        """Return the settings as JSON values."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, value: object) -> "Decoding":
-        """Read what `to_json` wrote; a `RecipeError` names what does not fit."""
+        """Read the result of `to_json`.
+
+        Raises:
+            RecipeError: a value does not fit. The message names it.
+        """
         decoding = read(value, cls, "decoding")
         assert isinstance(decoding, cls)
         return decoding
@@ -94,27 +104,27 @@ class Decoding:
 class Decoded:
     """A decoded image."""
 
-    pixels: NDArray[np.uint8]
-    """(S, S, C)."""
+    pixels: Pixels
+    """The pixels, uint8 (S, S, C)."""
     grey: bool
-    """Whether all its channels are equal."""
+    """Whether all channels are equal."""
     clipped: int
-    """How many of its pixels lay outside the range that scales deep greyscale."""
+    """The number of deep greyscale pixels outside the range."""
 
 
 def decode(content: bytes, decoding: Decoding) -> Decoded:
-    """Decode an image file, upright, on an opaque background, scaled to (S, S, C) uint8.
+    """Decode an image file to pixels, uint8 (S, S, C): upright, on an opaque background, resized.
 
     Raises:
-        DeepImageError: deep greyscale, and `decoding` knows no range for it.
-        DecodeError: no image, a broken one, too large, or of a format that is not allowed.
+        DeepImageError: it is deep greyscale, and `decoding` has no range for it.
+        DecodeError: it is no image, a broken one, a too large one, or of a format that is not read.
     """
-    if (image := _plain_png(content)) is not None:
-        return _finish(image, decoding, clipped=0)
+    if (image := _decode_plain_png(content)) is not None:
+        return _convert_and_resize(image, decoding, clipped=0)
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they tell of broken metadata around pixels that are whole
-            if content[:2] in (b"II", b"MM"):  # but a TIFF's tags say how and where its pixels lie
+            warnings.simplefilter("ignore")  # they are about broken metadata, not about pixels
+            if content[:2] in (b"II", b"MM"):  # but the tags of a TIFF tell how and where its pixels are
                 warnings.filterwarnings("error", category=UserWarning)
                 warnings.filterwarnings("ignore", message="Metadata Warning")
             return _decode(content, decoding)
@@ -130,11 +140,11 @@ def decode(content: bytes, decoding: Decoding) -> Decoded:
         raise DecodeError(f"cannot be decoded: {error or type(error).__name__}") from error
 
 
-def dimensions(content: bytes) -> tuple[int, int]:
-    """Return an image file's width and height as its header tells them; no pixel is decoded.
+def read_dimensions(content: bytes) -> tuple[int, int]:
+    """Return an image file's width and height from its header. No pixel is decoded.
 
     Raises:
-        DecodeError: no image of an allowed format.
+        DecodeError: it is no image of a format that is read.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as file:
@@ -144,6 +154,7 @@ def dimensions(content: bytes) -> tuple[int, int]:
 
 
 def _decode(content: bytes, decoding: Decoding) -> Decoded:
+    """Decode any image file. All errors of decoders may come out."""
     if not content:
         raise DecodeError("the file is empty")
     with Image.open(io.BytesIO(content), formats=FORMATS) as file:
@@ -151,98 +162,64 @@ def _decode(content: bytes, decoding: Decoding) -> Decoded:
             raise DecodeError(f"{file.width} × {file.height} pixels; at most {MAX_PIXELS:,} are read")
         file.load()  # the first frame
         if file.format == "PNG":
-            _check_png(content)
+            if not has_valid_checksums(content):
+                raise DecodeError("damaged: its checksum does not match")
             _scale_transparency(file, depth=content[24])
-        image = _upright(file)
+        image = _apply_orientation(file)
     clipped = 0
     if image.mode in _DEEP_MODES:
         image, clipped = _scale_deep(image, decoding)
-    return _finish(_flatten(image, decoding.background), decoding, clipped=clipped)
+    return _convert_and_resize(_flatten(image, decoding.background), decoding, clipped=clipped)
 
 
-def _finish(image: Image.Image, decoding: Decoding, *, clipped: int) -> Decoded:
-    """Bring an upright, opaque image (mode L or RGB) to the recipe's channels and size."""
+def _convert_and_resize(image: Image.Image, decoding: Decoding, *, clipped: int) -> Decoded:
+    """Convert an upright, opaque image (mode L or RGB) to the recipe's channels and size."""
     mode = "L" if decoding.channels == 1 else "RGB"
-    values = resize(image if image.mode == mode else image.convert(mode), decoding).tobytes()
+    values = resize_image(image if image.mode == mode else image.convert(mode), decoding).tobytes()
     pixels = np.frombuffer(values, dtype=np.uint8).reshape(decoding.size, decoding.size, decoding.channels)
     grey = mode == "L" or values[0::3] == values[1::3] == values[2::3]
     return Decoded(pixels=pixels, grey=grey, clipped=clipped)
 
 
-_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-_PLAIN_MODES = {b"\x08\x00\x00\x00\x00": "L", b"\x08\x02\x00\x00\x00": "RGB"}
-"""By what a PNG's header says after width and height: 8 bits, this colour, no interlacing."""
+def _decode_plain_png(content: bytes) -> Image.Image | None:
+    """Decode a plain PNG file. The result is None for every other file.
 
-
-def _plain_png(content: bytes) -> Image.Image | None:
-    """Decode the plainest of PNG files; None for every other file, whole or broken.
-
-    Plain is: 8 bits of grey or RGB, and no chunk beside the pixels, so no orientation, no transparency and
-    no second frame. For 32 × 32 pixels that takes half as long as `Image.open`, which gives the same pixels.
-    Whatever is odd in any way is left to that, so it alone refuses files and gives the reasons.
+    For 32 × 32 pixels this takes half as long as `Image.open`, which gives the same pixels. No file is
+    refused here: `Image.open` gets every unusual file, and finds the reasons of all refusals.
     """
-    if not content.startswith(_PNG) or len(content) < 33:
+    png = read_plain_png(content, max_pixels=MAX_PIXELS)
+    if png is None:
         return None
-    width, height = struct.unpack_from(">II", content, 16)
-    mode = _PLAIN_MODES.get(content[24:29])
-    if mode is None or not 0 < width * height <= MAX_PIXELS:
-        return None
-    parts, at, name = [], 8, b"IHDR"
-    while name != b"IEND":
-        if at + 12 > len(content):
-            return None
-        size, name = struct.unpack_from(">I4s", content, at)
-        end = at + 8 + size
-        if name not in (b"IHDR" if at == 8 else b"IDAT", b"IEND"):
-            return None
-        if zlib.crc32(content[at + 4 : end]).to_bytes(4, "big") != content[end : end + 4]:
-            return None
-        if name == b"IDAT":
-            parts.append(content[at + 8 : end])
-        at = end + 4
     try:
-        return Image.frombytes(mode, (width, height), b"".join(parts), "zip", mode, 0)
-    except ValueError:  # too few pixels, or none at all
+        return Image.frombytes(png.mode, png.size, png.compressed, "zip", png.mode, 0)
+    except ValueError:  # there are too few pixels, or none
         return None
-
-
-def _check_png(content: bytes) -> None:
-    """Compare the checksums of a PNG's pixels, which Pillow skips."""
-    at, name = 8, b""
-    while at + 12 <= len(content) and name != b"IEND":
-        size, name = struct.unpack_from(">I4s", content, at)
-        end = at + 8 + size
-        if name == b"IDAT":
-            checksum = zlib.crc32(memoryview(content)[at + 4 : end])
-            if checksum.to_bytes(4, "big") != content[end : end + 4]:
-                raise DecodeError("damaged: its checksum does not match")
-        at = end + 4
 
 
 def _scale_transparency(file: Image.Image, *, depth: int) -> None:
-    """Bring a PNG's one transparent colour to 8 bits: Pillow does that to the pixels only."""
+    """Scale a PNG's transparent colour to 8 bits. Pillow scales only the pixels."""
     match file.info.get("transparency"):
         case int(grey) if file.mode == "L":
             file.info["transparency"] = grey * 255 // (2**depth - 1)
         case tuple(colour) if depth == 16:
-            file.info["transparency"] = tuple(each >> 8 for each in colour)
+            file.info["transparency"] = tuple(value >> 8 for value in colour)
 
 
-def _upright(file: Image.Image) -> Image.Image:
-    """Apply the EXIF orientation."""
+def _apply_orientation(file: Image.Image) -> Image.Image:
+    """Return the image upright, by its EXIF orientation."""
     try:
-        turn = _TURNS.get(file.getexif().get(_ORIENTATION, 1))
-    except Exception:  # broken metadata tell nothing; the pixels are whole
+        transpose = _TRANSPOSE_OF_ORIENTATION.get(file.getexif().get(_EXIF_ORIENTATION, 1))
+    except Exception:  # the metadata are broken, but the pixels are whole
         return file
-    return file if turn is None else file.transpose(turn)
+    return file if transpose is None else file.transpose(transpose)
 
 
-def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Cut a large image into bands of rows, each with the row it begins at; a small one is one band.
+def _iter_bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
+    """Yield bands of rows of an image, each with its first row. A small image is one band.
 
-    What takes several copies of an image, or eight bytes a pixel, is done band by band.
+    Band by band, work that needs several copies of an image, or eight bytes a pixel, takes little memory.
     """
-    rows = max(1, BAND // image.width)
+    rows = max(1, MAX_BAND_PIXELS // image.width)
     if image.height <= rows:
         yield 0, image
         return
@@ -251,15 +228,15 @@ def _bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
 
 
 def _scale_deep(image: Image.Image, decoding: Decoding) -> tuple[Image.Image, int]:
-    """Scale deep greyscale to 8 bits by the data set's range; count what lies outside it."""
+    """Scale deep greyscale to 8 bits by the data set's range. Return the number of pixels outside it, too."""
     if decoding.deep_range is None:
-        raise DeepImageError(*_range_of(image))
+        raise DeepImageError(*_find_range(image))
     low, high = decoding.deep_range
     factor = 255 / (high - low) if high > low else 0.0
     grey, alpha = Image.new("L", image.size), Image.new("L", image.size, 255)
     clipped, transparent = 0, False
-    for top, band in _bands(image):
-        values, opaque = _deep_values(band)
+    for top, band in _iter_bands(image):
+        values, opaque = _read_deep_values(band)
         scaled = np.clip(((values - low) * factor).round(), 0, 255).astype(np.uint8)
         grey.paste(Image.fromarray(scaled), (0, top))
         clipped += int((((values < low) | (values > high)) & opaque).sum())
@@ -271,20 +248,20 @@ def _scale_deep(image: Image.Image, decoding: Decoding) -> tuple[Image.Image, in
     return grey, clipped
 
 
-def _range_of(image: Image.Image) -> tuple[float, float]:
+def _find_range(image: Image.Image) -> tuple[float, float]:
     """Return the lowest and the highest value of deep greyscale: of its opaque pixels, if it has any."""
-    everything, opaque_ones = [], []
-    for _, band in _bands(image):
-        values, opaque = _deep_values(band)
-        everything += [values.min(), values.max()]
+    all_bounds, opaque_bounds = [], []
+    for _, band in _iter_bands(image):
+        values, opaque = _read_deep_values(band)
+        all_bounds += [values.min(), values.max()]
         if opaque.any():
-            opaque_ones += [values[opaque].min(), values[opaque].max()]
-    seen = opaque_ones or everything
-    return float(min(seen)), float(max(seen))
+            opaque_bounds += [values[opaque].min(), values[opaque].max()]
+    bounds = opaque_bounds or all_bounds
+    return float(min(bounds)), float(max(bounds))
 
 
-def _deep_values(band: Image.Image) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the values of deep greyscale (H, W), and which of them are opaque."""
+def _read_deep_values(band: Image.Image) -> tuple[Floats, Bools]:
+    """Return the values of deep greyscale, float64 (H, W), and whether each is opaque."""
     values = np.asarray(band).astype(np.float64)
     if not np.isfinite(values).all():
         raise DecodeError("has pixels that are not numbers")
@@ -292,20 +269,20 @@ def _deep_values(band: Image.Image) -> tuple[NDArray[np.float64], NDArray[np.boo
 
 
 def _flatten(image: Image.Image, background: str) -> Image.Image:
-    """Return L or RGB, with transparent pixels laid over the background."""
+    """Return the image in mode L or RGB, with the background behind transparent pixels."""
     if not image.has_transparency_data:
         return image.convert("L" if image.mode in ("L", "1") else "RGB")
     flat = Image.new("RGB", image.size)
-    for top, band in _bands(image):
+    for top, band in _iter_bands(image):
         under = Image.new("RGBA", band.size, ImageColor.getrgb(background)[:3])
         flat.paste(Image.alpha_composite(under, band.convert("RGBA")).convert("RGB"), (0, top))
     return flat
 
 
-def resize(image: Image.Image, decoding: Decoding) -> Image.Image:
-    """Bring an image (mode L or RGB) to the square of the recipe: the one resize function of Foveal.
+def resize_image(image: Image.Image, decoding: Decoding) -> Image.Image:
+    """Resize an image (mode L or RGB) to the recipe's square. No other function of Foveal resizes images.
 
-    Bilinear, antialiased when shrinking: each result is an average over the area that it covers.
+    It is bilinear, and antialiased when shrinking: each result is an average over the area that it covers.
     """
     square = (decoding.size, decoding.size)
     if image.size == square:
@@ -324,30 +301,30 @@ def resize(image: Image.Image, decoding: Decoding) -> Image.Image:
             return padded
 
 
-def bring(images: NDArray[np.uint8], decoding: Decoding) -> NDArray[np.uint8]:
-    """Bring uint8 images in memory (N, H, W, C), C being 1 or 3, to (N, S, S, C') as files are brought to it.
+def resize_images(images: Pixels, decoding: Decoding) -> Pixels:
+    """Convert and resize images in memory as image files are, from uint8 (N, H, W, C) to (N, S, S, C').
 
-    Images that have that shape already are returned as they are.
+    C is 1 or 3. Images that have the resulting shape already are returned as they are.
     """
     shape = (len(images), decoding.size, decoding.size, decoding.channels)
     if images.shape == shape:
         return np.ascontiguousarray(images)
-    brought = np.empty(shape, dtype=np.uint8)
-    for row, image in enumerate(images):
-        plain = np.ascontiguousarray(image[..., 0] if image.shape[2] == 1 else image)
-        brought[row] = _finish(Image.fromarray(plain), decoding, clipped=0).pixels
-    return brought
+    resized = np.empty(shape, dtype=np.uint8)
+    for index, pixels in enumerate(images):
+        plane = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
+        resized[index] = _convert_and_resize(Image.fromarray(plane), decoding, clipped=0).pixels
+    return resized
 
 
-def encode_png(pixels: NDArray[np.uint8]) -> bytes:
+def encode_png(pixels: Pixels) -> bytes:
     """Encode uint8 pixels (H, W) or (H, W, 3) as PNG, without loss."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="PNG", optimize=False)
     return file.getvalue()
 
 
-def encode_webp(pixels: NDArray[np.uint8], *, lossless: bool) -> bytes:
-    """Encode uint8 pixels (H, W, 3) as WebP, each side at most 16,383: for pages, not for training."""
+def encode_webp(pixels: Pixels, *, lossless: bool) -> bytes:
+    """Encode uint8 pixels (H, W, 3) as WebP for web pages. Each side is at most 16,383 pixels."""
     file = io.BytesIO()
     Image.fromarray(pixels).save(file, format="WEBP", lossless=lossless, quality=82, method=4)
     return file.getvalue()

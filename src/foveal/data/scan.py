@@ -1,4 +1,4 @@
-"""Folders -> list of image records. Nothing is opened: a listing, and what it says of the layout."""
+"""Folders -> list of image records, and the layout of the folders. No file is opened."""
 
 import os
 import re
@@ -15,11 +15,11 @@ from foveal.progress import printable
 
 Layout = Literal["numbered", "named", "flat"]
 
-LEAST = 10
-"""Files of a class in a split that a sample keeps at least."""
+MIN_FILES_IN_SAMPLE = 10
+"""The number of files that a sample keeps of each class and split, if there are so many."""
 
 _NUMBERED = re.compile(r"train([0-9]+)")
-_NAMED = {
+_SPLIT_NAMES = {
     "train": "train",
     "val": "validation",
     "valid": "validation",
@@ -29,40 +29,42 @@ _NAMED = {
 
 
 class Record(NamedTuple):
-    """One file that should be an image. A tuple: there is one a file, and tuples are made fastest."""
+    """A file that should be an image. It is a tuple, because tuples are made fastest."""
 
     path: str
-    """Relative to the data set's folder, with forward slashes."""
+    """The path relative to the data set's folder, with forward slashes."""
     size: int
-    """Bytes."""
+    """The number of bytes."""
     modified: int
-    """Nanoseconds since the epoch."""
+    """The time of the last change, in nanoseconds since 1970."""
     label: str
-    """The class: the name of its folder."""
+    """The class, which is the name of its folder."""
     folder: str
-    """`train1`, `train`, `validation` or `test`; empty in a flat layout."""
+    """The split: `train1`, `train`, `validation` or `test`. It is empty in a flat layout."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a data set's folder holds."""
+    """The content of a data set's folder."""
 
     root: Path
+    """The data set's folder."""
     layout: Layout
+    """The layout of the split folders and class folders."""
     records: tuple[Record, ...]
-    """Sorted by path."""
+    """The files in class folders, sorted by path."""
     classes: tuple[str, ...]
-    """Sorted by code point."""
+    """The names of the classes, sorted by code point."""
     strays: tuple[str, ...]
-    """Files that lie outside any class folder."""
+    """The relative paths of the files outside class folders, sorted."""
 
 
 def scan(root: str | os.PathLike[str]) -> Listing:
     """List a data set in one of the three layouts of class folders.
 
     `root/train1…trainN/CLASS` (with `root/test/CLASS`), `root/{train,val,test}/CLASS`, or `root/CLASS`.
-    Split folders are recognised in upper and lower case. Hidden files and folders are passed over; within
-    a class folder, subfolders are searched too, but links to folders are not followed.
+    Split folders are recognised in upper and lower case. Hidden files and folders are ignored. Subfolders of
+    class folders are searched too, but links to folders are not followed.
 
     Raises:
         DataError: no such folder, no known layout or two at once, an empty class, one class only, classes
@@ -70,117 +72,126 @@ def scan(root: str | os.PathLike[str]) -> Listing:
     """
     root = Path(root)
     if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise DataError(f"{root} {what}; name a folder that holds class folders of images")
-    folders, strays = _children(root)
-    layout, splits = _layout(root, folders)
+        problem = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root} {problem}; name a folder that holds class folders of images")
+    folders, strays = _list_folder(root)
+    layout, splits = _recognise_layout(root, folders)
     records: list[Record] = []
     for name, folder in splits.items():
-        classes, files = _children(folder)
+        class_folders, files = _list_folder(folder)
         strays += files
-        for each in classes:
-            found = list(_files(each, root, label=each.name, split=name))
-            if not found:
-                raise DataError(f"the class folder {each} holds no image; add some or remove the folder")
-            records += found
+        for class_folder in class_folders:
+            class_records = list(_iter_records(class_folder, root, label=class_folder.name, split=name))
+            if not class_records:
+                raise DataError(
+                    f"the class folder {class_folder} holds no image; add some or remove the folder"
+                )
+            records += class_records
     _check_classes(root, splits, records)
     return Listing(
         root=root,
         layout=layout,
         records=tuple(sorted(records, key=attrgetter("path"))),
         classes=tuple(sorted({record.label for record in records})),
-        # In a flat layout the root is looked through twice.
+        # In a flat layout the root is listed twice.
         strays=tuple(sorted({file.relative_to(root).as_posix() for file in strays})),
     )
 
 
-def sampled(listing: Listing, share: float, *, seed: int) -> Listing:
-    """Keep a share of a listing's files, drawn from `seed`, alike in every class of every split.
+def draw_sample(listing: Listing, share: float, *, seed: int) -> Listing:
+    """Draw a share of a listing's files at random, the same share of every class in every split.
 
-    Of each such class at least `LEAST` files stay, where it has so many.
+    At least `MIN_FILES_IN_SAMPLE` files of each class and split stay, if there are so many.
     """
     random = np.random.default_rng(seed)
-    members: dict[tuple[str, str], list[int]] = {}
-    for row, record in enumerate(listing.records):
-        members.setdefault((record.folder, record.label), []).append(row)
-    kept: list[int] = []
-    for rows in members.values():
-        kept += random.permutation(rows)[: max(LEAST, round(share * len(rows)))].tolist()
-    return replace(listing, records=tuple(listing.records[row] for row in sorted(kept)))
+    strata: dict[tuple[str, str], list[int]] = {}
+    for index, record in enumerate(listing.records):
+        strata.setdefault((record.folder, record.label), []).append(index)
+    drawn: list[int] = []
+    for indices in strata.values():
+        drawn += random.permutation(indices)[: max(MIN_FILES_IN_SAMPLE, round(share * len(indices)))].tolist()
+    return replace(listing, records=tuple(listing.records[index] for index in sorted(drawn)))
 
 
-def _layout(root: Path, folders: list[Path]) -> tuple[Layout, dict[str, Path]]:
-    """Recognise the layout; return it with the folders that hold class folders, by split name."""
+def _recognise_layout(root: Path, folders: list[Path]) -> tuple[Layout, dict[str, Path]]:
+    """Return the layout, and the folders that hold class folders by the name of their split."""
     # A class may be called "test": a folder is a split only if it holds folders itself.
-    splits = [each for each in folders if _split_name(each) and _children(each)[0]]
-    loose = [each for each in folders if _split_name(each) and each not in splits]
-    others = [each for each in folders if not _split_name(each)]
+    splits = [folder for folder in folders if _get_split_name(folder) and _list_folder(folder)[0]]
+    without_classes = [folder for folder in folders if _get_split_name(folder) and folder not in splits]
+    others = [folder for folder in folders if not _get_split_name(folder)]
     if not folders:
         raise DataError(
             f"{root} holds no class folders; each class needs a folder of its own with its images"
         )
     if not splits and others:
         return "flat", {"": root}
-    if loose and not others:
+    if without_classes and not others:
         raise DataError(
-            f"{loose[0]} holds no class folders; give each class a folder with its images there, "
-            f"or move {loose[0].name} elsewhere"
+            f"{without_classes[0]} holds no class folders; give each class a folder with its images there, "
+            f"or move {without_classes[0].name} elsewhere"
         )
     if others:
         raise DataError(
             f"{root} mixes two layouts: {splits[0].name} is a split, {printable(others[0].name)} is none; "
             f"keep either splits or classes there"
         )
-    named: dict[str, Path] = {}
-    for each in splits:
-        name = _split_name(each)
-        if name in named:
+    folder_of: dict[str, Path] = {}
+    for folder in splits:
+        name = _get_split_name(folder)
+        if name in folder_of:
             raise DataError(
-                f"{root} has two folders for {name}: {named[name].name} and {each.name}; keep one"
+                f"{root} has two folders for {name}: {folder_of[name].name} and {folder.name}; keep one"
             )
-        named[name] = each
-    numbers = {name: int(match[1]) for name in named if (match := _NUMBERED.fullmatch(name))}
+        folder_of[name] = folder
+    return _order_splits(root, folder_of)
+
+
+def _order_splits(root: Path, folder_of: dict[str, Path]) -> tuple[Layout, dict[str, Path]]:
+    """Return the layout of split folders, and the folders in the order of their numbers."""
+    numbers = {name: int(match[1]) for name in folder_of if (match := _NUMBERED.fullmatch(name))}
     if not numbers:
-        if "train" not in named:
-            raise DataError(f"{root} has {splits[0].name} but no train folder; add {root / 'train'}")
-        return "named", named
+        if "train" not in folder_of:
+            first = next(iter(folder_of.values()))
+            raise DataError(f"{root} has {first.name} but no train folder; add {root / 'train'}")
+        return "named", folder_of
     numbered = sorted(numbers, key=numbers.__getitem__)
-    for name, each in named.items():
+    for name, folder in folder_of.items():
         if name not in numbers and name != "test":
             raise DataError(
-                f"{root} mixes two layouts: {numbered[0]} and {each.name}; beside numbered training "
+                f"{root} mixes two layouts: {numbered[0]} and {folder.name}; beside numbered training "
                 f"folders only test may stand, and one of them validates (--validation {numbered[-1]})"
             )
     if len(set(numbers.values())) < len(numbers):
         raise DataError(f"{root} has two training folders of the same number; rename one")
-    order = [*numbered, *(name for name in named if name not in numbers)]
-    return "numbered", {name: named[name] for name in order}
+    order = [*numbered, *(name for name in folder_of if name not in numbers)]
+    return "numbered", {name: folder_of[name] for name in order}
 
 
-def _split_name(folder: Path) -> str:
-    """Return the name of the split that a folder is called after, upper or lower case; empty if none."""
+def _get_split_name(folder: Path) -> str:
+    """Return the split that a folder's name stands for, in upper or lower case, or an empty string."""
     name = folder.name.lower()
-    return name if _NUMBERED.fullmatch(name) else _NAMED.get(name, "")
+    return name if _NUMBERED.fullmatch(name) else _SPLIT_NAMES.get(name, "")
 
 
 def _check_classes(root: Path, splits: dict[str, Path], records: list[Record]) -> None:
-    found: dict[str, set[str]] = {name: set() for name in splits}
+    """Refuse a data set with one class only, or with a class that a split lacks."""
+    classes_of: dict[str, set[str]] = {name: set() for name in splits}
     for record in records:
-        found[record.folder].add(record.label)
-    every = sorted(set().union(*found.values()))
+        classes_of[record.folder].add(record.label)
+    classes = sorted(set().union(*classes_of.values()))
     for name, folder in splits.items():
-        for label in every:
-            if label not in found[name]:
-                has = next(other for other in splits if label in found[other])
+        for label in classes:
+            if label not in classes_of[name]:
+                other = next(other for other in splits if label in classes_of[other])
                 raise DataError(
-                    f"the class {printable(label)} is in {splits[has]} but not in {folder}; "
+                    f"the class {printable(label)} is in {splits[other]} but not in {folder}; "
                     f"every split needs images of every class"
                 )
-    if len(every) == 1:
-        raise DataError(f"{root} has one class only, {printable(every[0])}; a classifier needs two or more")
+    if len(classes) == 1:
+        raise DataError(f"{root} has one class only, {printable(classes[0])}; a classifier needs two or more")
 
 
-def _children(folder: Path) -> tuple[list[Path], list[Path]]:
+def _list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
     """Return the visible folders and files inside a folder, sorted by name."""
     folders: list[Path] = []
     files: list[Path] = []
@@ -194,24 +205,24 @@ def _children(folder: Path) -> tuple[list[Path], list[Path]]:
     return sorted(folders), sorted(files)
 
 
-def _files(folder: Path, root: Path, *, label: str, split: str) -> Iterator[Record]:
-    """List the visible files in and below a class folder."""
+def _iter_records(folder: Path, root: Path, *, label: str, split: str) -> Iterator[Record]:
+    """Yield the visible files in and below a class folder."""
     pending = [folder]
     while pending:
-        place = pending.pop()
-        prefix = place.relative_to(root).as_posix()
+        current = pending.pop()
+        prefix = current.relative_to(root).as_posix()
         try:
-            with os.scandir(place) as entries:
+            with os.scandir(current) as entries:
                 for entry in entries:
                     name = entry.name
                     if name.startswith("."):
                         continue
                     if entry.is_dir(follow_symlinks=False):
-                        pending.append(place / name)
+                        pending.append(current / name)
                         continue
                     leads_to_file = entry.is_file()
                     if leads_to_file or entry.is_symlink():  # a link to nowhere is rejected by name
                         status = entry.stat(follow_symlinks=leads_to_file)
                         yield Record(f"{prefix}/{name}", status.st_size, status.st_mtime_ns, label, split)
         except OSError as error:
-            raise DataError(f"cannot list {place}: {error.strerror}") from error
+            raise DataError(f"cannot list {current}: {error.strerror}") from error

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from foveal.data.preview import preview
+from foveal.data.probe import probe_files
 from foveal.data.scan import scan
 
 
@@ -15,7 +15,7 @@ def lay(root: Path, sides: list[tuple[int, int]]) -> Path:
 
 
 def test_the_median_of_the_longer_sides(tmp_path: Path) -> None:
-    seen = preview(scan(lay(tmp_path, [(10, 20), (30, 5), (40, 40), (28, 28), (8, 8)])))
+    seen = probe_files(scan(lay(tmp_path, [(10, 20), (30, 5), (40, 40), (28, 28), (8, 8)])))
     assert seen is not None
     assert seen.side == 28
     assert 0 < seen.seconds < 1
@@ -24,7 +24,7 @@ def test_the_median_of_the_longer_sides(tmp_path: Path) -> None:
 def test_files_that_are_no_images_are_passed_over(tmp_path: Path) -> None:
     root = lay(tmp_path, [(10, 10), (12, 12)])
     (root / "cat" / "broken.png").write_bytes(b"no image")
-    seen = preview(scan(root))
+    seen = probe_files(scan(root))
     assert seen is not None
     assert seen.side == 11
 
@@ -33,4 +33,4 @@ def test_nothing_to_be_read(tmp_path: Path) -> None:
     for label in ("cat", "dog"):
         (tmp_path / label).mkdir()
         (tmp_path / label / "1.png").write_bytes(b"")
-    assert preview(scan(tmp_path)) is None
+    assert probe_files(scan(tmp_path)) is None
