@@ -126,7 +126,7 @@ def _write_setting(key: object, value: object) -> str:
     if value is None:
         return f"{key}=none"
     if isinstance(value, str):  # quoted where it would otherwise be read as another value, such as "3"
-        return f"{key}={value if _parse_value(value.strip()) == value else json.dumps(value)}"
+        return f"{key}={value if _parse_value(value.strip()) == value else _quote(value)}"
     try:
         return f"{key}={_write_value(value)}"
     except TypeError:
@@ -142,10 +142,15 @@ def _write_value(value: object) -> str:
     if isinstance(value, Real):
         return repr(float(value))
     if isinstance(value, str):
-        return json.dumps(value)
+        return _quote(value)
     if isinstance(value, list | tuple):
         return f"[{', '.join(map(_write_value, value))}]"
     raise TypeError
+
+
+def _quote(text: str) -> str:
+    """Write text as a string of TOML, which is that of JSON except for the character DEL."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _parse_value(text: str) -> object:
