@@ -226,7 +226,7 @@ def test_alternating_flips_show_every_image_both_ways() -> None:
                 found[row] = flipped
         return found
 
-    first, second = find_flipped(1), mirrored(2)
+    first, second = find_flipped(1), find_flipped(2)
     assert len(first) == 57
     assert all(first[row] != second[row] for row in first)
     assert find_flipped(3) == first

@@ -166,20 +166,6 @@ def test_a_file_without_the_right_to_read(tmp_path: Path) -> None:
     assert run(tmp_path, ["secret"])[0][0].error == "cannot be read: Permission denied"
 
 
-def test_a_locked_file_may_be_tried_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As above, but for root too."""
-    (tmp_path / "secret").write_bytes(encode_png(image(0)))
-
-    def refuse(path: str, mode: str, *, buffering: int) -> None:
-        raise PermissionError(13, "Permission denied")
-
-    monkeypatch.setattr(decode_worker, "open", refuse, raising=False)
-    outcome = decode_worker.decode_file(
-        str(tmp_path), "secret", DECODING, np.zeros((1, 8, 8, 3), np.uint8), 0
-    )
-    assert outcome == Outcome(error="cannot be read: Permission denied", retry=True)
-
-
 def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     with (tmp_path / "huge").open("wb") as file:
         file.truncate(decode_worker.MAX_FILE_BYTES + 1)
