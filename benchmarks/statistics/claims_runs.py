@@ -1,53 +1,56 @@
-"""The runs that `claims.py` speaks of: read from their folders into lines, and from lines."""
+"""The runs that `claims.py` writes about: read from their folders into lines, and from lines."""
 
 import hashlib
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-import chance
-import journal
 import numpy as np
-from numpy.typing import NDArray
 
-from foveal.comparison.crossed_effects import Bools
+from benchmarks import RESULTS
+from benchmarks.measurement.journal import Journal, Line
+from benchmarks.statistics import chance
 from foveal.comparison.models import Contender, compare_models
 from foveal.comparison.recipes import RecipeComparison, RecipeRuns, compare_recipes
 from foveal.comparison.result import Comparison, Pair
+from foveal.comparison.verdict import Verdict
+from foveal.types import Bools, Ints
 
-LINES = journal.RESULTS / "claims.jsonl"
-LOG = journal.RESULTS / "notebook-log.json"
+FILE = RESULTS / "statistics" / "claims.jsonl"
+NOTEBOOK_LOG = RESULTS / "peers" / "notebook-log.json"
 BEFORE, NOTEBOOK, AFTER, OURS = "model-s-01", "model-s-02", "model-s-03", "sprint"
+"""The recipes: the steps before, in and after the notebook, and Foveal's own."""
+_OPPOSITES: dict[Verdict, Verdict] = {"better": "worse", "worse": "better"}
 
 
-def collect(paths: Sequence[Path]) -> list[journal.Line]:
-    """Return the lines of evaluated runs, the images' first.
+def collect(paths: Sequence[Path]) -> list[Line]:
+    """Return the line of the images and the lines of evaluated runs.
 
     Raises:
-        SystemExit: they were judged on different images.
+        SystemExit: A run is not evaluated, or was evaluated on other images.
     """
     from foveal import Run
     from foveal.evaluation.predict import load_predictions
     from foveal.models import registry
 
-    images: list[journal.Line] = []
+    images: list[Line] = []
     lines = []
     for path in paths:
         run = Run(path)
-        data, evaluation = run.folder.dataset, run.evaluation("test")
+        dataset, environment = run.folder.dataset, run.folder.environment
+        evaluation = run.evaluation("test")
         if evaluation is None:
             raise SystemExit(f"{path} is not evaluated: foveal evaluate {path}")
-        found, labels = load_predictions(
-            run.folder.predictions, "test", n=evaluation.n, classes=len(data["classes"])
+        logits, labels = load_predictions(
+            run.folder.predictions, "test", n=evaluation.n, classes=len(dataset.classes)
         )
-        digests = [digest for _, digest in data["splits"]["test"]["files"]]
+        digests = [digest for _, digest in dataset.splits["test"].files]
         images.append(
             {
-                "classes": data["classes"],
+                "classes": list(dataset.classes),
                 "images": hashlib.sha256(" ".join(digests).encode()).hexdigest(),
                 "labels": "".join(map(str, labels.tolist())),
             }
@@ -57,16 +60,16 @@ def collect(paths: Sequence[Path]) -> list[journal.Line]:
         lines.append(
             {
                 "recipe": run.recipe.name,
-                "seed": run.folder.environment["seed"],
-                "rule": data["rule"],
-                "threads": run.folder.environment["threads"],
+                "seed": environment.seed,
+                "rule": dataset.rule,
+                "threads": environment.threads,
                 "seconds": run.summary()["seconds"],
                 "parameters": sum(registry.count_parameters(run.model)),
-                "predicted": "".join(map(str, found.argmax(axis=1).tolist())),
-                "roc_auc": [each.roc_auc for each in evaluation.classes],
+                "predicted": "".join(map(str, logits.argmax(axis=1).tolist())),
+                "roc_auc": [scores.roc_auc for scores in evaluation.classes],
                 "history": [
-                    [each.loss, each.accuracy, each.validation_loss, each.validation_accuracy]
-                    for each in run.history
+                    [epoch.loss, epoch.accuracy, epoch.validation_loss, epoch.validation_accuracy]
+                    for epoch in run.history
                 ],
             }
         )
@@ -74,75 +77,97 @@ def collect(paths: Sequence[Path]) -> list[journal.Line]:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Judged:
-    """A run, as its line tells it."""
+class EvaluatedRun:
+    """A run with its predictions."""
 
-    line: journal.Line
+    line: Line
+    """The line of the run in the file."""
+    labels: Ints
+    """The true class of each image, (N,)."""
+
+    @property
+    def recipe(self) -> str:
+        """The recipe's name."""
+        return str(self.line["recipe"])
 
     @property
     def name(self) -> str:
-        """Recipe and seed."""
-        return f"{self.line['recipe']}, seed {self.line['seed']}"
+        """The recipe and the seed."""
+        return f"{self.recipe}, seed {self.line['seed']}"
 
     @property
     def title(self) -> str:
-        """Its name in Markdown."""
-        return title(self.name)
+        """The name in Markdown."""
+        return format_title(self.name)
 
     @cached_property
-    def predicted(self) -> NDArray[np.int64]:
-        """(N,), class indices."""
-        return digits(self.line["predicted"])
+    def predicted(self) -> Ints:
+        """The predicted class of each image, (N,)."""
+        return parse_digits(self.line["predicted"])
+
+    @cached_property
+    def correct(self) -> Bools:
+        """Which images are classified correctly, (N,)."""
+        return self.predicted == self.labels
+
+    @property
+    def accuracy(self) -> float:
+        """The test accuracy."""
+        return float(self.correct.mean())
 
 
 @dataclass(frozen=True, kw_only=True)
-class Runs:
-    """All that the tables are made of."""
+class ClaimData:
+    """Everything that the page is made of."""
 
     classes: tuple[str, ...]
-    labels: NDArray[np.int64]
-    each: tuple[Judged, ...]
-    seeds: Bools
-    """Of `sprint`, (runs, images): who got which image right."""
-    log: list[list[float]]
-    """The notebook's: loss, accuracy, validation loss, validation accuracy of every epoch."""
+    """The names of the classes."""
+    labels: Ints
+    """The true class of each image, (N,)."""
+    runs: tuple[EvaluatedRun, ...]
+    """The runs with their predictions."""
+    sprint_correct: Bools
+    """Which run of `sprint` classifies which image correctly, (runs, images), over many seeds."""
+    notebook_log: list[list[float]]
+    """Loss, accuracy, validation loss and validation accuracy of every epoch of the notebook."""
 
     @classmethod
-    def read(cls) -> "Runs":
+    def read(cls) -> "ClaimData":
         """Read the committed lines."""
-        images, *lines = journal.Journal(LINES).lines()
-        others = journal.Journal(journal.RESULTS / "chance.jsonl").lines()
-        if {line["images"] for line in others} != {images["images"]}:
+        images, *lines = Journal(FILE).read_lines()
+        sprint = Journal(chance.FILE).read_lines()
+        if {line["images"] for line in sprint} != {images["images"]}:
             raise SystemExit("chance.jsonl and claims.jsonl are not of the same images")
+        labels = parse_digits(images["labels"])
         return cls(
             classes=tuple(re.sub(r"^\d+_", "", name) for name in images["classes"]),
-            labels=digits(images["labels"]),
-            each=tuple(Judged(line=line) for line in lines),
-            seeds=chance.outcomes(others, chance.AS_IT_IS),
-            log=json.loads(LOG.read_text("utf-8"))["epochs"],
+            labels=labels,
+            runs=tuple(EvaluatedRun(line=line, labels=labels) for line in lines),
+            sprint_correct=chance.unpack_correct(sprint, chance.RECIPE_SETTING),
+            notebook_log=json.loads(NOTEBOOK_LOG.read_text("utf-8"))["epochs"],
         )
 
-    def of(self, recipe: str) -> list[Judged]:
+    def runs_of(self, recipe: str) -> list[EvaluatedRun]:
         """Return the runs of a recipe."""
-        return [each for each in self.each if each.line["recipe"] == recipe]
+        return [run for run in self.runs if run.recipe == recipe]
 
     @cached_property
     def comparison(self) -> Comparison:
-        """Every two runs compared, as `foveal compare` does it."""
+        """The comparison of every two runs, as `foveal compare` makes it."""
         contenders = [
             Contender(
-                name=each.name,
-                predicted=each.predicted,
-                seconds=each.line["seconds"],
-                parameters=each.line["parameters"],
-                about={},
+                name=run.name,
+                y_pred=run.predicted,
+                seconds=run.line["seconds"],
+                parameters=run.line["parameters"],
+                details={},
             )
-            for each in self.each
+            for run in self.runs
         ]
         return compare_models(contenders, self.labels, self.classes, split="test", recipes="")
 
     def pairs(self, first: str, second: str) -> list[Pair]:
-        """Return the comparisons of a run of the one recipe with one of the other."""
+        """Return the comparisons of a run of the first recipe with a run of the second."""
         return [
             pair
             for pair in self.comparison.pairs
@@ -150,40 +175,41 @@ class Runs:
         ]
 
     @cached_property
-    def recipes(self) -> RecipeComparison:
-        """The notebook's recipe and `sprint`, over seeds, as `foveal compare` does it."""
-        ours = np.stack([each.predicted == self.labels for each in self.of(NOTEBOOK)])
-        return compare_recipes(
-            [RecipeRuns(name=NOTEBOOK, right=ours), RecipeRuns(name=OURS, right=self.seeds)], split="test"
-        )
+    def recipe_comparison(self) -> RecipeComparison:
+        """The comparison of the notebook's recipe with `sprint` over seeds, as `foveal compare` makes it."""
+        notebook = np.stack([run.correct for run in self.runs_of(NOTEBOOK)])
+        groups = [
+            RecipeRuns(name=NOTEBOOK, correct=notebook),
+            RecipeRuns(name=OURS, correct=self.sprint_correct),
+        ]
+        return compare_recipes(groups, split="test")
 
-    def confusion(self, run: Judged) -> NDArray[np.int64]:
+    def confusion_matrix(self, run: EvaluatedRun) -> Ints:
         """Return a run's confusion matrix, (true, predicted)."""
         k = len(self.classes)
         return np.bincount(self.labels * k + run.predicted, minlength=k * k).reshape(k, k)
 
 
-def title(name: str) -> str:
-    """Write a run's name in Markdown."""
+def format_title(name: str) -> str:
+    """Return a run's name in Markdown."""
     recipe, comma, seed = name.partition(",")
     return f"`{recipe}`{comma}{seed}"
 
 
-def digits(text: str) -> NDArray[np.int64]:
-    """Read a digit an image."""
+def parse_digits(text: str) -> Ints:
+    """Return one number for each digit of a text."""
     return np.frombuffer(text.encode(), dtype=np.uint8).astype(np.int64) - ord("0")
 
 
-def backwards(pair: Pair) -> Pair:
-    """Return the comparison of the same two the other way round."""
-    turned: dict[str, Any] = {
-        **vars(pair),
-        "first": pair.second,
-        "second": pair.first,
-        "only_first": pair.only_second,
-        "only_second": pair.only_first,
-        "difference": -pair.difference,
-        "interval": (-pair.interval[1], -pair.interval[0]),
-        "verdict": {"better": "worse", "worse": "better"}.get(pair.verdict, pair.verdict),
-    }
-    return Pair(**turned)
+def swap_pair(pair: Pair) -> Pair:
+    """Return the comparison of the same two models with first and second exchanged."""
+    return replace(
+        pair,
+        first=pair.second,
+        second=pair.first,
+        only_first=pair.only_second,
+        only_second=pair.only_first,
+        difference=-pair.difference,
+        interval=(-pair.interval[1], -pair.interval[0]),
+        verdict=_OPPOSITES.get(pair.verdict, pair.verdict),
+    )

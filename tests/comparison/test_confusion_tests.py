@@ -55,7 +55,7 @@ def test_the_same_mistakes_are_called_different_as_rarely_as_promised(
     rejected = []
     for _ in range(SETS):
         labels, first, second = two(draw, n, rates)
-        found = compare_errors(labels, first, second, CLASSES, draws=199)
+        found = compare_errors(labels, first, second, CLASSES, n_permutations=199)
         assert found is not None
         rejected.append(found.p <= 0.05)
     assert abs(np.mean(rejected) - 0.05) <= 0.015, np.mean(rejected)
@@ -92,7 +92,7 @@ def test_the_p_value_is_that_of_scipy_s_paired_permutation_test() -> None:
         n_resamples=3000,
         random_state=np.random.default_rng(3),
     )
-    found = compare_errors(labels, first, second, CLASSES, draws=20_000)
+    found = compare_errors(labels, first, second, CLASSES, n_permutations=20_000)
     assert found is not None
     assert 0.03 < expected.pvalue < 0.97
     assert found.p == pytest.approx(expected.pvalue, abs=0.03)
@@ -112,7 +112,7 @@ def test_chance_alone_gives_the_distance_that_is_told() -> None:
     draw = np.random.default_rng(4)
     told, found = [], []
     for _ in range(150):
-        each = compare_errors(*two(draw, 2000, (0.28, 0.12)), CLASSES, draws=99)
+        each = compare_errors(*two(draw, 2000, (0.28, 0.12)), CLASSES, n_permutations=99)
         assert each is not None
         told.append(each.by_chance)
         found.append(each.distance)
@@ -122,7 +122,7 @@ def test_chance_alone_gives_the_distance_that_is_told() -> None:
 def test_large_pieces_and_small_ones_agree(monkeypatch: pytest.MonkeyPatch) -> None:
     labels, first, second = two(np.random.default_rng(5), 500, (0.2, 0.2))
     whole = compare_errors(labels, first, second, CLASSES)
-    monkeypatch.setattr(confusion_tests, "_CELLS_AT_A_TIME", 1)
+    monkeypatch.setattr(confusion_tests, "_MAX_CELLS_IN_BATCH", 1)
     assert compare_errors(labels, first, second, CLASSES) == whole
 
 

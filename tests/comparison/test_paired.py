@@ -28,7 +28,7 @@ def test_the_normal_limit_continues_the_sum(first: int, monkeypatch: pytest.Monk
     from foveal.comparison import paired
 
     exact = mcnemar(first, 1000 - first)
-    monkeypatch.setattr(paired, "_EXACT", 1)
+    monkeypatch.setattr(paired, "MAX_EXACT_TOSSES", 1)
     assert mcnemar(first, 1000 - first) == pytest.approx(exact, abs=5e-4)
 
 

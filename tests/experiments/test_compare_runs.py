@@ -17,12 +17,13 @@ from foveal.comparison.models import Contender, compare_models
 from foveal.comparison.recipes import RecipeRuns, compare_recipes
 from foveal.comparison.result import Comparison
 from foveal.comparison.verdict import format_p_value, format_rounded
+from foveal.data.options import DataOptions
 from foveal.errors import RunError
-from foveal.reporting.compare_page import render
+from foveal.reporting.compare_page import render_comparison
 
 
 def contender(name: str, predicted: np.ndarray) -> Contender:
-    return Contender(name=name, predicted=predicted, seconds=1.0, parameters=10, about={})
+    return Contender(name=name, y_pred=predicted, seconds=1.0, parameters=10, details={})
 
 
 def judged(counts: tuple[int, int, int, int], *more: np.ndarray) -> Comparison:
@@ -66,7 +67,7 @@ def test_many_pairs_are_corrected() -> None:
     pair = found.pairs[0]
     assert pair.p < 0.05 < pair.p_corrected
     assert pair.verdict == "cannot be told apart"
-    assert "some differ as much by chance" in pair.sentence()
+    assert "some differ as much by chance" in pair.describe()
     assert len(found.pairs) == 21
 
 
@@ -96,7 +97,7 @@ def test_errors_and_images_that_only_one_gets_right_are_told() -> None:
     second[0] = 2  # an image that neither gets right
     sure = np.linspace(0.0, 1.0, 300)
     contenders = [
-        Contender(name=name, predicted=each, seconds=None, parameters=1, about={}, of_truth=truth)
+        Contender(name=name, y_pred=each, seconds=None, parameters=1, details={}, true_class_probability=truth)
         for name, each, truth in (("one", first, sure), ("two\x1b[2J", second, np.full(300, 0.5)))
     ]
     paths = [f"test/{row}.png" for row in range(300)]
@@ -106,7 +107,7 @@ def test_errors_and_images_that_only_one_gets_right_are_told() -> None:
     assert found.images[0].path == "test/1.png"  # the further apart their probabilities are, the sooner
     assert {each.path for each in found.images} == set(paths[1:40]) | set(paths[200:230])
     assert found.images[0].predicted == ("dog", "cat")
-    assert found.images[0].of_truth == (pytest.approx(1 / 299, abs=1e-6), 0.5)
+    assert found.images[0].true_class_probabilities == (pytest.approx(1 / 299, abs=1e-6), 0.5)
     assert pair.mistakes is not None
     assert (pair.mistakes.distance, pair.mistakes_p_corrected) == (pytest.approx(1), 0.0005)
     assert [(each.true, each.predicted, each.first, each.second) for each in pair.confusions] == [
@@ -135,7 +136,7 @@ def test_of_several_pairs_each_image_is_listed_once() -> None:
     )
     assert [each.path for each in found.images] == [f"{row}" for row in range(60)]
     assert found.images[10].predicted == ("a", "a", "b")
-    assert found.images[10].of_truth is None
+    assert found.images[10].true_class_probabilities is None
     assert json.loads(json.dumps(found.to_json()))["images"][10] == {
         "path": "10",
         "label": "a",
@@ -161,11 +162,10 @@ def two(
     place = tmp_path_factory.mktemp("two")
     for seed in (1, 2):
         run = foveal.train(
-            few_digits,
+            DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=small,
             out=place / f"seed-{seed}",
-            cache=cache,
             seed=seed,
         )
         run.evaluate("test")
@@ -174,13 +174,13 @@ def two(
 
 def test_two_runs(two: list[Path], capsys: pytest.CaptureFixture[str]) -> None:
     found = foveal.compare(*two)
-    assert [each["name"] for each in found.contenders] == ["seed-1", "seed-2"]
+    assert [each.name for each in found.contenders] == ["seed-1", "seed-2"]
     for path, each in zip(two, found.contenders, strict=True):
         evaluation = foveal.Run(path).evaluation("test")
         assert evaluation is not None
-        assert each["accuracy"] == evaluation.accuracy
-        assert each["accuracy_interval"] == list(evaluation.accuracy_interval)
-        assert each["parameters"] == 2987
+        assert each.accuracy == evaluation.accuracy
+        assert each.accuracy_interval == evaluation.accuracy_interval
+        assert each.parameters == 2987
     assert "another seed would give another model" in str(found)
     assert main(["compare", *map(str, two)]) == 0
     assert "30 test images" in capsys.readouterr().out
@@ -196,7 +196,7 @@ def test_the_order_of_files_plays_no_part(
     for index, file in enumerate(sorted((renamed / "test").rglob("*.png"), reverse=True)):
         file.rename(file.with_name(f"{index:03d}-{file.name}"))
     recipe = two[0] / "recipe.json"
-    run = foveal.train(renamed, recipe=recipe, out=tmp_path / "run", cache=cache, seed=1)
+    run = foveal.train(DataOptions(renamed, cache=cache), recipe=recipe, out=tmp_path / "run", seed=1)
     run.evaluate("test")
     (pair,) = foveal.compare(two[0], run).pairs
     assert (pair.only_first, pair.only_second) == (0, 0)
@@ -215,7 +215,8 @@ def test_what_cannot_be_compared_is_refused(
         foveal.compare(two[0])
     other = Path(shutil.copytree(few_digits, tmp_path / "data"))
     next((other / "test" / "0").iterdir()).unlink()
-    run = foveal.train(other, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache)
+    data = DataOptions(other, cache=cache)
+    run = foveal.train(data, recipe="model-s-02", settings=small, out=tmp_path / "run")
     with pytest.raises(RunError, match=r"has not been evaluated; first: foveal evaluate"):
         foveal.compare(two[0], run)
     run.evaluate("test")
@@ -223,7 +224,7 @@ def test_what_cannot_be_compared_is_refused(
         foveal.compare(two[0], run)
     (other / "test" / "8").rename(other / "test" / "9")
     (other / "train" / "8").rename(other / "train" / "9")
-    run = foveal.train(other, recipe="model-s-02", settings=small, out=tmp_path / "nine", cache=cache)
+    run = foveal.train(data, recipe="model-s-02", settings=small, out=tmp_path / "nine")
     run.evaluate("test")
     with pytest.raises(RunError, match="other classes"):
         foveal.compare(two[0], run)
@@ -233,10 +234,10 @@ def test_names_are_told_apart(two: list[Path], tmp_path: Path) -> None:
     grouped = Path(shutil.copytree(two[0], tmp_path / "five" / "seed-1"))
     (tmp_path / "five" / "group.json").write_text("{}")
     found = foveal.compare(two[0], grouped)
-    assert [each["name"] for each in found.contenders] == ["seed-1", "five/seed-1"]
+    assert [each.name for each in found.contenders] == ["seed-1", "five/seed-1"]
     copied = Path(shutil.copytree(two[0], tmp_path / "seed-1"))
     found = foveal.compare(two[0], copied)
-    assert [each["name"] for each in found.contenders] == [str(two[0]), str(copied)]
+    assert [each.name for each in found.contenders] == [str(two[0]), str(copied)]
 
 
 def test_a_page_tells_the_same_and_shows_images(
@@ -273,13 +274,13 @@ def test_a_page_is_written_where_the_images_are_gone_and_names_are_hostile(tmp_p
     ]
     paths = [f"test/<img src=x>{row}" for row in range(40)]
     found = compare_models(contenders, labels, ["<b>cat", "dog"], split="test", recipes="", paths=paths)
-    page = render(found, {})
+    page = render_comparison(found, {})
     assert "<script" not in page
     assert "<img" not in page
     assert "<b>" not in page
     assert "\u202e" not in page
     assert "The images themselves are not where they were" in page
-    groups = [RecipeRuns(name=name, right=np.eye(3, 30, dtype=bool)) for name in ("one", "<i>")]
-    page = render(compare_recipes(groups, split="test"), {})
+    groups = [RecipeRuns(name=name, correct=np.eye(3, 30, dtype=bool)) for name in ("one", "<i>")]
+    page = render_comparison(compare_recipes(groups, split="test"), {})
     assert "their means are equal" in page
     assert "<i>" not in page

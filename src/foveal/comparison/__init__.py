@@ -1,1 +1,1 @@
-"""Figures of several runs to verdicts: which is better, or that the images cannot tell."""
+"""Which of several runs or recipes is better, and whether the images suffice to tell."""

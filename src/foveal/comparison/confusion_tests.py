@@ -1,170 +1,176 @@
-"""Two classifiers on the same images: whether their errors fall on the same pairs of classes.
+"""Tests of whether two classifiers make the same kinds of errors on the same images.
 
-How many errors each makes is left to `paired`; here an error counts by its kind, (true class, predicted
-class), and is asked whether the kinds have the same shares among the errors of both.
+How many errors each makes is the subject of `paired`. Here an error has a kind, (true class, predicted
+class), and the tests ask whether the kinds have the same shares among the errors of both.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 
 from foveal.comparison.paired import holm, mcnemar
-
-Ints = NDArray[np.int64]
-Floats = NDArray[np.float64]
+from foveal.types import Floats, Ints
 
 N_PERMUTATIONS = 1999
-"""Random swaps: the smallest p-value is 1 in 2,000, and one of 5 % is known to within a point."""
-_CELLS_AT_A_TIME = 4_000_000
+"""The number of random permutations. The lowest p-value is 1 in 2,000; one of 5 % is exact to a point."""
+_MAX_CELLS_IN_BATCH = 4_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorComparison:
-    """How alike the errors of two classifiers are distributed over pairs of classes."""
+    """How similarly the errors of two classifiers are distributed over pairs of classes."""
 
     first: int
-    """Errors of the first classifier,"""
+    """The number of errors of the first classifier."""
     second: int
-    """and of the second."""
+    """The number of errors of the second classifier."""
     distance: float
-    """Total variation: the share of its errors that the second would have to make elsewhere."""
+    """The total variation: the share of its errors that the second would have to make elsewhere."""
     by_chance: float
-    """What that distance is on average between classifiers that differ by chance alone."""
+    """The mean of this distance between classifiers that differ by chance alone."""
     p: float
-    """Of the permutation test: how often chance alone makes as uneven a distribution."""
+    """The p-value of the permutation test: how often chance alone gives as different distributions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ConfusionChange:
-    """How often two classifiers take one class for another."""
+    """How often each of two classifiers predicts one class for another."""
 
     true: str
+    """The true class."""
     predicted: str
+    """The predicted class."""
     first: int
-    """Images on which the first classifier does it,"""
+    """The number of images on which the first classifier makes this error."""
     second: int
-    """and the second."""
+    """The number of images on which the second classifier makes this error."""
     p: float
-    """McNemar's, corrected by Holm for all pairs of classes that were ever confused."""
+    """McNemar's p-value, corrected by Holm for all pairs of classes that were ever confused."""
 
 
 def compare_errors(
-    labels: Ints, first: Ints, second: Ints, classes: int, *, draws: int = N_PERMUTATIONS
+    y_true: Ints, first: Ints, second: Ints, n_classes: int, *, n_permutations: int = N_PERMUTATIONS
 ) -> ErrorComparison | None:
     """Test whether the errors of two classifiers have the same distribution over pairs of classes.
 
-    `labels`, `first` and `second` are class indices (N,), the last two as predicted. None where one of them
-    makes no error.
+    `y_true` has the true classes (N,), `first` and `second` the predicted classes (N,). Returns None where
+    one of them makes no error.
 
-    The statistic is Pearson's for homogeneity of the two rows of errors. The errors are paired (an image that
-    is hard is hard for both), so its distribution is not chi-square's; it is found by swapping the two
-    predictions of an image, by a toss for each image. The swaps make both equally accurate, which the two
-    need not be: Pearson's statistic allows for the number of errors to first order, and simulations in the
-    tests show how it keeps its level at 72 % against 83 %. The same predictions give the same p-value.
+    The statistic is Pearson's for the homogeneity of the two rows of errors. The errors are paired, since
+    a hard image is hard for both. So the statistic is not distributed as chi-square, and its distribution is
+    simulated: the two predictions of each image are swapped or not by the toss of a coin. The swaps make
+    both equally accurate, which the two need not be. Pearson's statistic corrects for the number of errors
+    to first order, and simulations in the tests show that it keeps its level at 72 % against 83 %. The same
+    predictions always give the same p-value.
 
     Source: E. J. G. Pitman, Supplement to the Journal of the Royal Statistical Society 4 (1937), 119-130, for
     permutation tests; B. Phipson and G. K. Smyth, Statistical Applications in Genetics and Molecular Biology
     9 (2010), article 39, for the p-value, which is never zero.
     """
-    kinds, of_first, of_second = _kinds(labels, first, second, classes)
-    one, other = (_counts(each, kinds) for each in (of_first, of_second))
-    if one.sum() == 0 or other.sum() == 0:
+    kinds, first_kinds, second_kinds = _index_errors(y_true, first, second, n_classes)
+    first_counts, second_counts = _count(first_kinds, kinds), _count(second_kinds, kinds)
+    n_first, n_second = int(first_counts.sum()), int(second_counts.sum())
+    if n_first == 0 or n_second == 0:
         return None
-    found = _unevenness(one[None], other[None])[0]
-    swapped, distances = [], []
-    for ours, theirs in _swaps(of_first, of_second, kinds, draws):
-        swapped.append(_unevenness(ours, theirs))
+    statistic = _pearson_statistic(first_counts[None], second_counts[None])[0]
+    permuted, distances = [], []
+    for ours, theirs in _permute(first_kinds, second_kinds, kinds, n_permutations):
+        permuted.append(_pearson_statistic(ours, theirs))
         # A distance by chance grows as errors become fewer: the harmonic mean of the two numbers counts.
-        fewer = np.sqrt(ours.sum(axis=1) * theirs.sum(axis=1) / (one.sum() * other.sum()))
-        distances.append(_distance(ours, theirs) * fewer)
-    reached = int((np.concatenate(swapped) >= found * (1 - 1e-12)).sum())
+        scale = np.sqrt(ours.sum(axis=1) * theirs.sum(axis=1) / (n_first * n_second))
+        distances.append(_total_variation(ours, theirs) * scale)
+    n_reached = int((np.concatenate(permuted) >= statistic * (1 - 1e-12)).sum())
     return ErrorComparison(
-        first=int(one.sum()),
-        second=int(other.sum()),
-        distance=float(_distance(one[None], other[None])[0]),
+        first=n_first,
+        second=n_second,
+        distance=float(_total_variation(first_counts[None], second_counts[None])[0]),
         by_chance=min(1.0, float(np.concatenate(distances).mean())),
-        p=(reached + 1) / (draws + 1),
+        p=(n_reached + 1) / (n_permutations + 1),
     )
 
 
-def compare_confusions(labels: Ints, first: Ints, second: Ints, classes: Sequence[str]) -> list[ConfusionChange]:
-    """Count every confusion that either classifier makes, (N,) labels and predictions; most changed first.
+def compare_confusions(
+    y_true: Ints, first: Ints, second: Ints, class_names: Sequence[str]
+) -> list[ConfusionChange]:
+    """Count every kind of error that either classifier makes, those first that changed most surely.
 
-    Each is tested by McNemar on the images with which one classifier alone makes it. Where there is none it
-    could not be found changed, so it does not count among the tests that Holm corrects for (R. E. Tarone,
+    `y_true` has the true classes (N,), `first` and `second` the predicted classes (N,). Each kind is tested
+    by McNemar on the images on which only one classifier makes this error. Where there is no such image no
+    change could be found, so the kind does not count among the tests that Holm corrects for (R. E. Tarone,
     Biometrics 46 (1990), 515-522).
     """
-    k = len(classes)
-    kinds, of_first, of_second = _kinds(labels, first, second, k)
-    apart = of_first != of_second
-    one, other = (_counts(each, kinds) for each in (of_first, of_second))
-    alone, alone_too = (_counts(each[apart], kinds) for each in (of_first, of_second))
-    tested = np.flatnonzero(alone + alone_too)
+    k = len(class_names)
+    kinds, first_kinds, second_kinds = _index_errors(y_true, first, second, k)
+    differs = first_kinds != second_kinds
+    first_counts, second_counts = _count(first_kinds, kinds), _count(second_kinds, kinds)
+    only_first, only_second = _count(first_kinds[differs], kinds), _count(second_kinds[differs], kinds)
+    tested = np.flatnonzero(only_first + only_second)
     p_values = np.ones(len(kinds))
-    p_values[tested] = holm([mcnemar(int(alone[kind]), int(alone_too[kind])) for kind in tested])
-    found = [
+    p_values[tested] = holm([mcnemar(int(only_first[kind]), int(only_second[kind])) for kind in tested])
+    changes = [
         ConfusionChange(
-            true=classes[kinds[kind] // k],
-            predicted=classes[kinds[kind] % k],
-            first=int(one[kind]),
-            second=int(other[kind]),
+            true=class_names[code // k],
+            predicted=class_names[code % k],
+            first=int(first_counts[kind]),
+            second=int(second_counts[kind]),
             p=float(p_values[kind]),
         )
-        for kind in range(len(kinds))
+        for kind, code in enumerate(kinds.tolist())
     ]
-    return sorted(found, key=lambda each: (each.p, -abs(each.second - each.first)))
+    return sorted(changes, key=lambda change: (change.p, -abs(change.second - change.first)))
 
 
-def _kinds(labels: Ints, first: Ints, second: Ints, classes: int) -> tuple[Ints, Ints, Ints]:
-    """Return the kinds of errors there are, and per image each classifier's: an index among them, or -1."""
-    codes = np.stack([labels * classes + first, labels * classes + second])  # (2, N)
-    wrong = np.stack([first != labels, second != labels])
-    kinds = np.unique(codes[wrong])
-    found = np.where(wrong, np.searchsorted(kinds, codes), -1)
-    return kinds, found[0], found[1]
+def _index_errors(y_true: Ints, first: Ints, second: Ints, n_classes: int) -> tuple[Ints, Ints, Ints]:
+    """Return the codes of all kinds of errors, and each classifier's kind per image: an index, or -1."""
+    codes = np.stack([y_true * n_classes + first, y_true * n_classes + second])  # (2, N)
+    is_error = np.stack([first != y_true, second != y_true])
+    kinds = np.unique(codes[is_error])
+    indices = np.where(is_error, np.searchsorted(kinds, codes), -1)
+    return kinds, indices[0], indices[1]
 
 
-def _counts(kind: Ints, kinds: Ints) -> Ints:
-    return np.bincount(kind[kind >= 0], minlength=len(kinds))
+def _count(error_kinds: Ints, kinds: Ints) -> Ints:
+    return np.bincount(error_kinds[error_kinds >= 0], minlength=len(kinds))
 
 
-def _swaps(first: Ints, second: Ints, kinds: Ints, draws: int) -> Iterator[tuple[Floats, Floats]]:
-    """Draw both classifiers' counts of each kind (draws, kinds), in pieces, were images swapped at random."""
+def _permute(
+    first: Ints, second: Ints, kinds: Ints, n_permutations: int
+) -> Iterator[tuple[Floats | Ints, Floats | Ints]]:
+    """Yield both classifiers' counts of each kind (permutations, kinds), in batches, after random swaps."""
     n = len(kinds)
-    moved = first != second
-    pairs, images = np.unique(np.stack([first[moved], second[moved]]), axis=1, return_counts=True)
-    # What a swap of one image takes from the first classifier's counts, and gives: (pairs, kinds).
+    differs = first != second
+    pairs, n_images = np.unique(np.stack([first[differs], second[differs]]), axis=1, return_counts=True)
+    # What the swap of one image adds to the first classifier's counts, and takes from them: (pairs, kinds).
     rows = np.arange(pairs.shape[1])
-    gives, takes = pairs[1] >= 0, pairs[0] >= 0
+    adds, takes = pairs[1] >= 0, pairs[0] >= 0
     change = sparse.csr_array(
         (
-            np.concatenate([np.ones(gives.sum()), -np.ones(takes.sum())]),
-            (np.concatenate([rows[gives], rows[takes]]), np.concatenate([pairs[1][gives], pairs[0][takes]])),
+            np.concatenate([np.ones(adds.sum()), -np.ones(takes.sum())]),
+            (np.concatenate([rows[adds], rows[takes]]), np.concatenate([pairs[1][adds], pairs[0][takes]])),
         ),
         shape=(len(rows), n),
     )
-    ours, theirs = _counts(first, kinds), _counts(second, kinds)
+    ours, theirs = _count(first, kinds), _count(second, kinds)
     generator = np.random.default_rng(0)
-    piece = max(1, _CELLS_AT_A_TIME // max(1, len(rows), n))
-    for start in range(0, draws, piece):
-        tosses = generator.binomial(images, 0.5, size=(min(piece, draws - start), len(rows)))
-        by_swaps = tosses @ change  # (piece, kinds)
-        yield ours + by_swaps, theirs - by_swaps
+    batch_size = max(1, _MAX_CELLS_IN_BATCH // max(1, len(rows), n))
+    for start in range(0, n_permutations, batch_size):
+        size = (min(batch_size, n_permutations - start), len(rows))
+        swapped = generator.binomial(n_images, 0.5, size=size) @ change  # (batch_size, kinds)
+        yield ours + swapped, theirs - swapped
 
 
-def _unevenness(one: Floats | Ints, other: Floats | Ints) -> Floats:
-    """Pearson's statistic for the homogeneity of two rows of counts, (draws, kinds) each -> (draws,)."""
+def _pearson_statistic(one: Floats | Ints, other: Floats | Ints) -> Floats:
+    """Return Pearson's statistic for the homogeneity of two rows of counts, (draws, kinds) -> (draws,)."""
     n, m = one.sum(axis=1, keepdims=True), other.sum(axis=1, keepdims=True)
     both = np.maximum(one + other, 1)
-    found: Floats = ((one * np.sqrt(m / n) - other * np.sqrt(n / m)) ** 2 / both).sum(axis=1)
-    return found
+    statistic: Floats = ((one * np.sqrt(m / n) - other * np.sqrt(n / m)) ** 2 / both).sum(axis=1)
+    return statistic
 
 
-def _distance(one: Floats | Ints, other: Floats | Ints) -> Floats:
-    """Total variation distance of two rows of counts, (draws, kinds) each -> (draws,)."""
+def _total_variation(one: Floats | Ints, other: Floats | Ints) -> Floats:
+    """Return the total variation distance of two rows of counts, (draws, kinds) -> (draws,)."""
     shares = one / one.sum(axis=1, keepdims=True) - other / other.sum(axis=1, keepdims=True)
-    found: Floats = np.abs(shares).sum(axis=1) / 2
-    return found
+    distance: Floats = np.abs(shares).sum(axis=1) / 2
+    return distance

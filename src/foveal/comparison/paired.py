@@ -1,22 +1,25 @@
-"""Two classifiers judged on the same images: what the images on which only one is right can tell.
+"""Tests of two classifiers on the same images, by the images that only one of them classifies correctly.
 
 Everything here follows from three counts: `first` images that only the first classifier gets right, `second`
-that only the second does, and `n` images in all. Where both are right, or both wrong, they do not differ.
+images that only the second gets right, and `n` images in all. On all other images the two do not differ.
 """
 
 from collections.abc import Sequence
 from math import ceil, erfc, sqrt
 from statistics import NormalDist
 
+MAX_EXACT_TOSSES = 1000
+"""Up to so many tosses the binomial is summed exactly. Beyond, its normal limit has the same four digits."""
+
 
 def mcnemar(first: int, second: int) -> float:
-    """Return McNemar's test's two-sided mid-p value: the chance of so uneven a split, were both as good.
+    """Return the two-sided mid-p value of McNemar's test of the hypothesis that both are equally good.
 
-    Under that hypothesis each image that only one gets right is a toss of a fair coin. The exact test counts
-    the outcome at hand whole and rejects too rarely; mid-p counts half of it.
+    Under this hypothesis each image that only one gets right is a toss of a fair coin. The exact test counts
+    the observed outcome fully and rejects too rarely; mid-p counts half of it.
 
     Raises:
-        ValueError: a count is negative.
+        ValueError: A count is negative.
 
     Source: Q. McNemar, Psychometrika 12 (1947), 153-157; mid-p as Fagerland, Lydersen and Laake, BMC Medical
     Research Methodology 13:91 (2013), recommend.
@@ -26,28 +29,26 @@ def mcnemar(first: int, second: int) -> float:
     tosses, fewer = first + second, min(first, second)
     if tosses == 0 or first == second:
         return 1.0
-    if tosses > _EXACT:
-        # The normal limit, its half step left out as mid-p does.
+    if tosses > MAX_EXACT_TOSSES:
+        # The normal limit without continuity correction, which is the limit of mid-p.
         return erfc(abs(first - second) / sqrt(2 * tosses))
     below, ways = 0, 1
     for k in range(fewer):
         below += ways
-        ways = ways * (tosses - k) // (k + 1)  # from the ways to choose k to those to choose k + 1: exact
+        ways = ways * (tosses - k) // (k + 1)  # the ways to choose k + 1, exactly
     return float((2 * below + ways) / 2**tosses)
 
 
-_EXACT = 1000
-"""Tosses up to which the binomial is summed as it is; beyond, its normal limit has the same four digits."""
+def accuracy_difference(
+    first: int, second: int, n: int, *, confidence: float = 0.95
+) -> tuple[float, float, float]:
+    """Return how much more accurate the second classifier is, and both ends of an interval, as fractions.
 
-
-def accuracy_difference(first: int, second: int, n: int, *, confidence: float = 0.95) -> tuple[float, float, float]:
-    """Return how much more accurate the second classifier is, and an interval for that: fractions.
-
-    Bonett and Price's: Wald's interval for paired proportions after adding one image to either side, which
-    keeps its coverage with few images and where the two hardly differ.
+    The interval is Bonett and Price's: Wald's interval for paired proportions after adding one image to each
+    side. It keeps its coverage with few images and where the two hardly differ.
 
     Raises:
-        ValueError: the counts do not fit together.
+        ValueError: The counts do not fit together.
 
     Source: D. G. Bonett and R. M. Price, Journal of Educational and Behavioral Statistics 37 (2012), 479-488.
     """
@@ -62,22 +63,23 @@ def accuracy_difference(first: int, second: int, n: int, *, confidence: float = 
 def estimate_images_needed(
     first: int, second: int, n: int, *, confidence: float = 0.95, power: float = 0.8
 ) -> int | None:
-    """Estimate the test images with which a difference of this size would be told apart.
+    """Estimate the number of test images needed to tell a difference of this size apart.
 
-    That is: with which McNemar's test at 1 − `confidence` would reject in a share of `power` of such tests,
-    if the shares seen here were the true ones. None where there is no difference to find.
+    With so many images McNemar's test at the level 1 − `confidence` rejects in a share of `power` of tests,
+    if the shares measured here are the true ones. Returns None where there is no difference.
 
     Source: R. J. Connor, Biometrics 43 (1987), 207-211.
     """
     if first == second:
         return None
-    apart, gap = (first + second) / n, abs(first - second) / n
-    z, reserve = NormalDist().inv_cdf((1 + confidence) / 2), NormalDist().inv_cdf(power)
-    return ceil((z * sqrt(apart) + reserve * sqrt(max(0.0, apart - gap**2))) ** 2 / gap**2)
+    discordant, difference = (first + second) / n, abs(first - second) / n
+    z_level, z_power = NormalDist().inv_cdf((1 + confidence) / 2), NormalDist().inv_cdf(power)
+    spread = z_level * sqrt(discordant) + z_power * sqrt(max(0.0, discordant - difference**2))
+    return ceil(spread**2 / difference**2)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
-    """Correct p-values of several tests so that all of them together err with the chance of one.
+    """Return p-values corrected by Holm's method: all tests together err as rarely as a single one.
 
     Source: S. Holm, Scandinavian Journal of Statistics 6 (1979), 65-70.
     """

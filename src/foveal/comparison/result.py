@@ -1,7 +1,7 @@
-"""What a comparison of classifiers found, as figures, as JSON and in words."""
+"""The result of a comparison of classifiers, as figures, as JSON and in words."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from foveal.comparison.confusion_tests import ConfusionChange, ErrorComparison
@@ -14,8 +14,37 @@ from foveal.comparison.verdict import (
     format_rounded,
 )
 from foveal.evaluation.metrics import format_percent
+from foveal.files.typed_json import json_field, plain
 from foveal.progress import printable
 from foveal.tables import text_table
+
+MAX_IMAGES_PER_SIDE = 3
+"""The text names at most so many images that only one of two classifiers gets right."""
+MAX_CONFUSIONS_IN_TEXT = 12
+"""The text lists at most so many confusions."""
+METHODS = (
+    "p: McNemar's test (mid-p), of errors a permutation test; corrected by Holm for all pairs, classes or "
+    "confusions. Intervals: Wilson; of differences Bonett and Price."
+)
+"""The sentence on the methods of a comparison."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComparedModel:
+    """A classifier of a comparison with its accuracy and its costs."""
+
+    name: str
+    """The name by which it is called in the comparison."""
+    details: Mapping[str, object]
+    """Further JSON values, such as its run, recipe and seed. In JSON they stand beside the others."""
+    accuracy: float
+    """The share of images that it classifies correctly."""
+    accuracy_interval: tuple[float, float]
+    """Wilson's 95 % interval for the accuracy."""
+    seconds: float | None
+    """The seconds of training, where they are known."""
+    parameters: int
+    """The number of parameters of the network."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,92 +52,107 @@ class ClassChange:
     """How the recall of a class differs between two classifiers."""
 
     name: str
+    """The name of the class."""
     n: int
+    """The number of images of this class."""
     only_first: int
+    """The number of its images that only the first classifier gets right."""
     only_second: int
+    """The number of its images that only the second classifier gets right."""
     difference: float
-    """The second's recall less the first's."""
+    """The second classifier's recall minus the first's."""
     interval: tuple[float, float]
+    """Bonett and Price's 95 % interval for the difference."""
     p: float
-    """McNemar's, corrected by Holm for all classes of the pair."""
+    """McNemar's p-value, corrected by Holm for all classes of the pair."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Disagreement:
-    """An image that some of the classifiers get right and others do not."""
+    """An image that only some of the classifiers get right."""
 
     path: str
+    """The relative path of the image."""
     label: str
+    """The name of its true class."""
     predicted: tuple[str, ...]
-    """By each classifier, in their order."""
-    of_truth: tuple[float, ...] | None
-    """The probability that each gives to the true class."""
+    """The name of the class that each classifier predicts."""
+    true_class_probabilities: tuple[float, ...] | None = json_field("of_truth")
+    """The probability that each classifier gives to the true class. Its key in JSON is `of_truth`."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pair:
-    """What the images say of two classifiers."""
+    """The comparison of two classifiers on the same images."""
 
     first: str
+    """The name of the first classifier."""
     second: str
+    """The name of the second classifier."""
     both: int
-    """Images that both get right,"""
+    """The number of images that both get right."""
     only_first: int
+    """The number of images that only the first gets right."""
     only_second: int
+    """The number of images that only the second gets right."""
     neither: int
+    """The number of images that neither gets right."""
     difference: float
-    """The second's accuracy less the first's, as a fraction,"""
+    """The second's accuracy minus the first's, as a fraction."""
     interval: tuple[float, float]
-    """and its 95 % interval (Bonett and Price), not corrected for several pairs."""
+    """Bonett and Price's 95 % interval for the difference, not corrected for several pairs."""
     p: float
-    """McNemar's mid-p value,"""
+    """McNemar's mid-p value."""
     p_corrected: float
-    """and by Holm for all pairs of the comparison."""
+    """McNemar's mid-p value, corrected by Holm for all pairs of the comparison."""
     verdict: Verdict
-    """Of the second, against the first."""
+    """The verdict on the second classifier against the first."""
     needed: int | None
-    """Images with which a difference of this size would be found in four tests of five; None: none."""
+    """The images that tell such a difference apart in four of five tests. None if they are equally good."""
     classes: tuple[ClassChange, ...]
+    """How the recall of each class differs."""
     confusions: tuple[ConfusionChange, ...]
-    """How often each takes one class for another, most surely changed first; perhaps not all."""
+    """How often each classifier confuses which classes, those first that changed most surely, at most 200."""
     mistakes: ErrorComparison | None
-    """Whether their errors fall on the same pairs of classes; None where one makes none."""
+    """Whether the errors fall on the same pairs of classes. It is None where one makes no error."""
     mistakes_p_corrected: float | None
-    """That test's p-value, by Holm for all pairs of the comparison."""
+    """The p-value of `mistakes`, corrected by Holm for all pairs of the comparison."""
 
     @property
     def n(self) -> int:
-        """Images."""
+        """The number of images."""
         return self.both + self.only_first + self.only_second + self.neither
 
-    def sentence(self) -> str:
-        """Say it in a sentence."""
-        low, high = self.interval
+    def describe(self) -> str:
+        """Return a sentence with the verdict and its figures."""
         first, second = printable(self.first, 80), printable(self.second, 80)
-        right = f"right alone on {self.only_second:,} images, {first} on {self.only_first:,}"
-        gap = (
-            f"difference {format_points(self.difference)} points, 95 % interval {format_points(low)} to {format_points(high)}; "
+        counts = f"right alone on {self.only_second:,} images, {first} on {self.only_first:,}"
+        low, high = (format_points(bound) for bound in self.interval)
+        figures = (
+            f"difference {format_points(self.difference)} points, 95 % interval {low} to {high}; "
             f"{format_p_value(self.p_corrected)}"
         )
         if self.verdict != "cannot be told apart":
-            return f"{second} is {self.verdict} than {first}: {right} ({gap})."
+            return f"{second} is {self.verdict} than {first}: {counts} ({figures})."
         if self.needed is None:
-            more = "they are right equally often"
+            reason = "they are right equally often"
         elif self.needed > self.n:
-            more = f"about {format_rounded(self.needed)} images would be needed, if the difference is what it seems"
+            needed = format_rounded(self.needed)
+            reason = f"about {needed} images would be needed, if the difference is what it seems"
         else:  # among many pairs
-            more = "of so many pairs some differ as much by chance"
-        return f"{second} and {first} cannot be told apart with {self.n:,} images: {right} ({gap}); {more}."
+            reason = "of so many pairs some differ as much by chance"
+        start = f"{second} and {first} cannot be told apart with {self.n:,} images"
+        return f"{start}: {counts} ({figures}); {reason}."
 
-    def of_mistakes(self) -> str:
-        """Say whether the errors are distributed alike."""
+    def describe_mistakes(self) -> str:
+        """Return a sentence on whether the errors are distributed alike."""
         first, second = printable(self.first, 80), printable(self.second, 80)
         if self.mistakes is None or self.mistakes_p_corrected is None:
             return f"{second if self.both + self.only_second == self.n else first} makes no error."
-        found = self.mistakes
         figures = (
-            f"{found.first:,} and {found.second:,} errors; {100 * found.distance:.1f} % of them fall on "
-            f"other pairs of classes, {100 * found.by_chance:.1f} % were to be expected by chance alone; "
+            f"{self.mistakes.first:,} and {self.mistakes.second:,} errors; "
+            f"{100 * self.mistakes.distance:.1f} % of them fall on other pairs of classes, "
+            f"{100 * self.mistakes.by_chance:.1f} % were to be expected by chance alone; "
             f"{format_p_value(self.mistakes_p_corrected)}"
         )
         if self.mistakes_p_corrected < SIGNIFICANCE_LEVEL:
@@ -121,49 +165,47 @@ class Comparison:
     """Classifiers compared in pairs on the same images. It shows itself as tables and sentences."""
 
     split: str
+    """The name of the images' split."""
     n: int
-    contenders: tuple[dict[str, Any], ...]
-    """Name, accuracy with its interval, seconds, parameters, and more, of each."""
+    """The number of images."""
+    contenders: tuple[ComparedModel, ...]
+    """The classifiers in the order in which they were given."""
     pairs: tuple[Pair, ...]
+    """The comparison of every two classifiers."""
     images: tuple[Disagreement, ...]
-    """Those that some get right and others do not; the more they are apart, the sooner."""
+    """The images that only some classifiers get right, the largest gaps in probability first."""
     recipes: str
-    """Whether it says anything of the recipes, not of these models alone."""
+    """A sentence on what the comparison tells about recipes."""
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain JSON: the contract's `compare --json`."""
-        values = asdict(self)
-        for pair in values["pairs"]:
-            pair["interval"] = list(pair["interval"])
-            pair["classes"] = [{**each, "interval": list(each["interval"])} for each in pair["classes"]]
-            pair["confusions"] = list(pair["confusions"])
-        for image in values["images"]:
-            image["predicted"] = list(image["predicted"])
-            image["of_truth"] = None if image["of_truth"] is None else list(image["of_truth"])
-        values["contenders"] = list(values["contenders"])
-        values["pairs"], values["images"] = list(values["pairs"]), list(values["images"])
+        """Return plain JSON values: `compare --json` in docs/contract.md."""
+        values = plain(self)
+        assert isinstance(values, dict)
+        values["contenders"] = [
+            {"name": model.pop("name"), **model.pop("details"), **model} for model in values["contenders"]
+        ]
         return {"schema": COMPARISON_SCHEMA, "kind": "models", **values}
 
-    def rows(self) -> tuple[list[str], list[list[str]]]:
-        """Lay out the contenders: header and rows of cells."""
+    def lay_out(self) -> tuple[list[str], list[list[str]]]:
+        """Return the table of the classifiers: its header and the texts of its rows."""
         rows = [
             [
-                printable(each["name"], 60),
-                format_percent(each["accuracy"], self.n),
-                " to ".join(format_percent(bound, self.n) for bound in each["accuracy_interval"]),
-                "" if each["seconds"] is None else f"{each['seconds']:,.1f}",
-                f"{each['parameters']:,}",
+                printable(model.name, 60),
+                format_percent(model.accuracy, self.n),
+                " to ".join(format_percent(bound, self.n) for bound in model.accuracy_interval),
+                "" if model.seconds is None else f"{model.seconds:,.1f}",
+                f"{model.parameters:,}",
             ]
-            for each in self.contenders
+            for model in self.contenders
         ]
         return ["run", "accuracy", "95 % interval", "seconds of training", "parameters"], rows
 
     def __str__(self) -> str:
         parts = [
             f"{self.n:,} {self.split} images",
-            text_table(*self.rows(), right={1, 3, 4}),
-            *(pair.sentence() for pair in self.pairs),
-            *(self._of_two(self.pairs[0]) if len(self.pairs) == 1 else []),
+            text_table(*self.lay_out(), right={1, 3, 4}),
+            *(pair.describe() for pair in self.pairs),
+            *(self._describe_two(self.pairs[0]) if len(self.pairs) == 1 else []),
             METHODS,
             self.recipes,
         ]
@@ -171,80 +213,76 @@ class Comparison:
 
     __repr__ = __str__
 
-    def _of_two(self, pair: Pair) -> list[str]:
-        """Say where two of them differ: in which classes, confusions and images."""
-        parts = [_classes(pair), pair.of_mistakes(), _confusions(pair)]
-        for side, name, theirs in ((0, pair.first, pair.only_first), (1, pair.second, pair.only_second)):
-            mine = [each for each in self.images if each.predicted[side] == each.label][:SHOWN]
-            if not mine:
+    def _describe_two(self, pair: Pair) -> list[str]:
+        """Describe in which classes, confusions and images two classifiers differ."""
+        parts = [_describe_classes(pair), pair.describe_mistakes(), _describe_confusions(pair)]
+        for side, name, total in ((0, pair.first, pair.only_first), (1, pair.second, pair.only_second)):
+            images = [image for image in self.images if image.predicted[side] == image.label]
+            if not images:
                 continue
             rows = [
-                [*(printable(word, 60) for word in (each.path, each.label, each.predicted[1 - side]))]
-                for each in mine
+                [printable(text, 60) for text in (image.path, image.label, image.predicted[1 - side])]
+                for image in images[:MAX_IMAGES_PER_SIDE]
             ]
             title = (
-                f"Images that only {printable(name, 80)} gets right: {len(mine)} of {theirs:,}, all by --json"
+                f"Images that only {printable(name, 80)} gets right: {len(rows)} of {total:,}, all by --json"
             )
             parts.append(f"{title}\n{text_table(['image', 'class', 'the other says'], rows)}")
         return parts
 
 
-SHOWN = 3
-"""Images of each side that the text names."""
-MOST_ROWS = 12
-"""Confusions that the text tables."""
-METHODS = (
-    "p: McNemar's test (mid-p), of errors a permutation test; corrected by Holm for all pairs, classes or "
-    "confusions. Intervals: Wilson; of differences Bonett and Price."
-)
-
-
-def _classes(pair: Pair) -> str:
-    """Lay out the classes whose recall differs."""
-    changed = [each for each in pair.classes if each.p < SIGNIFICANCE_LEVEL]
+def _describe_classes(pair: Pair) -> str:
+    """Lay out the classes whose recall differs by more than chance."""
+    changed = [change for change in pair.classes if change.p < SIGNIFICANCE_LEVEL]
     if not changed:
         return f"No class's recall differs by more than chance ({len(pair.classes)} classes)."
-    header, rows = class_rows(sorted(changed, key=lambda each: each.difference))
-    laid = text_table(header, rows, right=set(range(1, len(header))))
-    return f"Classes whose recall differs by more than chance:\n{laid}"
+    header, rows = lay_out_classes(sorted(changed, key=lambda change: change.difference))
+    table = text_table(header, rows, right=set(range(1, len(header))))
+    return f"Classes whose recall differs by more than chance:\n{table}"
 
 
-def class_rows(classes: Sequence[ClassChange]) -> tuple[list[str], list[list[str]]]:
-    """Lay out how the recall of classes differs: header and rows of cells."""
+def lay_out_classes(classes: Sequence[ClassChange]) -> tuple[list[str], list[list[str]]]:
+    """Return a table of how the recall of classes differs: its header and the texts of its rows."""
     rows = [
         [
-            printable(each.name, 40),
-            f"{each.n:,}",
-            f"{each.only_first:,}",
-            f"{each.only_second:,}",
-            format_points(each.difference),
-            f"{format_points(each.interval[0])} to {format_points(each.interval[1])}",
-            format_p_value(each.p).removeprefix("p ").removeprefix("= "),
+            printable(change.name, 40),
+            f"{change.n:,}",
+            f"{change.only_first:,}",
+            f"{change.only_second:,}",
+            format_points(change.difference),
+            f"{format_points(change.interval[0])} to {format_points(change.interval[1])}",
+            _format_bare_p_value(change.p),
         ]
-        for each in classes
+        for change in classes
     ]
     return ["class", "images", "first alone", "second alone", "recall, points", "95 % interval", "p"], rows
 
 
-def _confusions(pair: Pair) -> str:
-    """Lay out the confusions that are rarer or more frequent."""
-    changed = [each for each in pair.confusions if each.p < SIGNIFICANCE_LEVEL]
+def _describe_confusions(pair: Pair) -> str:
+    """Lay out the confusions that are rarer or more frequent by more than chance."""
+    changed = [change for change in pair.confusions if change.p < SIGNIFICANCE_LEVEL]
     if not changed:
         return "No two classes are confused more or less often by more than chance."
-    laid = text_table(*confusion_rows(changed[:MOST_ROWS]), right={1, 2, 3})
-    more = f", the surest {MOST_ROWS} of {len(changed)}" if len(changed) > MOST_ROWS else ""
-    return f"Confusions rarer or more frequent by more than chance{more}:\n{laid}"
+    table = text_table(*lay_out_confusions(changed[:MAX_CONFUSIONS_IN_TEXT]), right={1, 2, 3})
+    n = MAX_CONFUSIONS_IN_TEXT
+    selection = f", the surest {n} of {len(changed)}" if len(changed) > n else ""
+    return f"Confusions rarer or more frequent by more than chance{selection}:\n{table}"
 
 
-def confusion_rows(confusions: Sequence[ConfusionChange]) -> tuple[list[str], list[list[str]]]:
-    """Lay out how often classes are confused: header and rows of cells."""
+def lay_out_confusions(confusions: Sequence[ConfusionChange]) -> tuple[list[str], list[list[str]]]:
+    """Return a table of how often classes are confused: its header and the texts of its rows."""
     rows = [
         [
-            f"{printable(each.true, 40)} → {printable(each.predicted, 40)}",
-            f"{each.first:,}",
-            f"{each.second:,}",
-            format_p_value(each.p).removeprefix("p ").removeprefix("= "),
+            f"{printable(change.true, 40)} → {printable(change.predicted, 40)}",
+            f"{change.first:,}",
+            f"{change.second:,}",
+            _format_bare_p_value(change.p),
         ]
-        for each in confusions
+        for change in confusions
     ]
     return ["true → predicted", "first", "second", "p"], rows
+
+
+def _format_bare_p_value(p: float) -> str:
+    """Return a p-value for a column that is headed by p."""
+    return format_p_value(p).removeprefix("p ").removeprefix("= ")

@@ -1,82 +1,93 @@
-"""Several runs of one recipe: how much they differ, and how much of that is chance in the test images."""
+"""Several runs of one recipe: how much they vary, and how much of this is due to seeds and to test images."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import sqrt
 from statistics import mean, stdev
 
-import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
+
+from foveal.types import Bools
 
 
 @dataclass(frozen=True, kw_only=True)
 class Spread:
-    """A figure of several runs."""
+    """A share, such as the accuracy, over several runs."""
 
     n: int
+    """The number of runs."""
     mean: float
+    """The mean over the runs."""
     deviation: float | None
-    """The standard deviation from run to run; None for a single one."""
+    """The standard deviation from run to run. It is None for a single run."""
     interval: tuple[float, float] | None
-    """For the mean over all seeds there could be, 95 %, by Student's t; None for a single run."""
+    """Student's 95 % interval for the mean over all possible seeds. It is None for a single run."""
     lowest: float
+    """The lowest value of the runs."""
     highest: float
+    """The highest value of the runs."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VarianceComponents:
-    """Where the spread of a single run's accuracy comes from: standard deviations, as fractions."""
+    """Standard deviations of a single run's accuracy by their source, as fractions."""
 
     seeds: float
-    """Another seed, judged on the same images,"""
+    """With another seed and the same test images."""
     images: float
-    """and other test images of the same kind, as many."""
+    """With as many other test images of the same kind."""
 
 
-def summarize_spread(figures: Sequence[float], *, confidence: float = 0.95) -> Spread:
-    """Summarise a share, such as the accuracy, of several runs that differ in nothing but their seeds.
+def summarize_spread(values: Sequence[float], *, confidence: float = 0.95) -> Spread:
+    """Summarise a share of several runs that differ only in their seeds.
 
     Raises:
-        ValueError: there is no run.
+        ValueError: There is no run.
     """
-    n = len(figures)
+    n = len(values)
     if n == 0:
         raise ValueError("a spread needs a run at least")
-    middle, low, high = mean(figures), min(figures), max(figures)
+    centre, low, high = mean(values), min(values), max(values)
     if n == 1:
-        return Spread(n=1, mean=middle, deviation=None, interval=None, lowest=low, highest=high)
-    deviation = stdev(figures)
+        return Spread(n=1, mean=centre, deviation=None, interval=None, lowest=low, highest=high)
+    deviation = stdev(values)
     half = float(stats.t.ppf((1 + confidence) / 2, n - 1)) * deviation / sqrt(n)
     return Spread(
         n=n,
-        mean=middle,
+        mean=centre,
         deviation=deviation,
-        interval=(max(0.0, middle - half), min(1.0, middle + half)),
+        interval=(max(0.0, centre - half), min(1.0, centre + half)),
         lowest=low,
         highest=high,
     )
 
 
-def variance_components(right: NDArray[np.bool_]) -> VarianceComponents | None:
-    """Split the variance of a run's accuracy; `right` (runs, images) says who got which image right.
+def variance_components(correct: Bools) -> VarianceComponents | None:
+    """Split the variance of a run's accuracy; `correct` is (runs, images).
 
-    Whether a run gets an image right depends on the image (some are hard for every seed), on the run (some
-    seeds are luckier) and on both together. The three variances follow from the mean squares of a two-way
-    layout with random effects and one observation a cell; what would be negative is zero. None for a single
-    run or image.
+    Whether a run classifies an image correctly depends on the image (some are hard for every seed), on the
+    run (some seeds are luckier) and on both together. The three variances follow from a two-way layout with
+    random effects and one observation in each cell. A negative estimate counts as zero. Returns None for a
+    single run or image.
 
     Source: S. R. Searle, G. Casella, C. E. McCulloch, Variance Components (1992), section 4.3.
     """
-    runs, images = right.shape
+    runs, images = correct.shape
     if runs < 2 or images < 2:
         return None
-    values = right.astype(np.float64)
-    centre = values.mean()
-    by_run = images * float(((values.mean(axis=1) - centre) ** 2).sum())
-    by_image = runs * float(((values.mean(axis=0) - centre) ** 2).sum())
-    total = float(((values - centre) ** 2).sum())
-    rest = max(0.0, total - by_run - by_image) / ((runs - 1) * (images - 1))
-    of_runs = max(0.0, (by_run / (runs - 1) - rest) / images)
-    of_images = max(0.0, (by_image / (images - 1) - rest) / runs)
-    return VarianceComponents(seeds=sqrt(of_runs), images=sqrt((of_images + rest) / images))
+    residual = residual_variance(correct)
+    of_runs = max(0.0, float(correct.mean(axis=1).var(ddof=1)) - residual / images)
+    of_images = max(0.0, float(correct.mean(axis=0).var(ddof=1)) - residual / runs)
+    return VarianceComponents(seeds=sqrt(of_runs), images=sqrt((of_images + residual) / images))
+
+
+def residual_variance(correct: Bools) -> float:
+    """Return the variance in a two-way layout (runs, images) that is due neither to runs nor to images."""
+    runs, images = correct.shape
+    run_means, image_means = correct.mean(axis=1), correct.mean(axis=0)
+    centre = float(run_means.mean())
+    total = runs * images * centre * (1 - centre)
+    of_runs = images * float(((run_means - centre) ** 2).sum())
+    of_images = runs * float(((image_means - centre) ** 2).sum())
+    degrees_of_freedom: int = (runs - 1) * (images - 1)
+    return max(0.0, total - of_runs - of_images) / degrees_of_freedom

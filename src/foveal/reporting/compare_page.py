@@ -66,17 +66,17 @@ def render_comparison(comparison: Comparison | RecipeComparison, pictures: Mappi
     Raises:
         MissingExtraError: jinja2 is not installed.
     """
-    sentences = [pair.sentence() for pair in comparison.pairs]
+    sentences = [pair.describe() for pair in comparison.pairs]
     tables: list[_Table] = []
     sides: list[_Side] = []
     if isinstance(comparison, RecipeComparison):
-        names = [group["name"] for group in comparison.groups]
+        names = [group.name for group in comparison.groups]
         methods, scope = recipes.METHODS, ""
     else:
-        names = [contender["name"] for contender in comparison.contenders]
+        names = [contender.name for contender in comparison.contenders]
         methods, scope = result.METHODS, comparison.recipes
         if len(comparison.pairs) == 1:
-            sentences.append(comparison.pairs[0].of_mistakes())
+            sentences.append(comparison.pairs[0].describe_mistakes())
             tables = _lay_out_tables(comparison.pairs[0])
             sides = _lay_out_sides(comparison, pictures)
     return render_template(
@@ -84,7 +84,7 @@ def render_comparison(comparison: Comparison | RecipeComparison, pictures: Mappi
         {"address": lambda png: encode_data_url(png, "png")},
         title=printable(", ".join(names), 120),
         comparison=comparison,
-        contenders=comparison.rows(),
+        contenders=comparison.lay_out(),
         sentences=sentences,
         methods=methods,
         scope=scope,
@@ -94,9 +94,9 @@ def render_comparison(comparison: Comparison | RecipeComparison, pictures: Mappi
 
 
 def _lay_out_tables(pair: result.Pair) -> list[_Table]:
-    header, rows = result.class_rows(pair.classes)
+    header, rows = result.lay_out_classes(pair.classes)
     classes = _Table(title="Classes", header=header, rows=rows)
-    header, rows = result.confusion_rows(pair.confusions[:MAX_CONFUSIONS])
+    header, rows = result.lay_out_confusions(pair.confusions[:MAX_CONFUSIONS])
     confusions = _Table(title="Confusions, those first that surely changed", header=header, rows=rows)
     return [classes, confusions]
 
