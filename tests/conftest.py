@@ -67,6 +67,18 @@ def few_digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def some_digits(digits: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The first 30 training and 10 test images of every digit: what documents and examples train on."""
+    folder = tmp_path_factory.mktemp("some") / "digits"
+    for split, n in (("train", 30), ("test", 10)):
+        for source in sorted((digits / split).iterdir()):
+            (folder / split / source.name).mkdir(parents=True)
+            for file in sorted(source.iterdir())[:n]:
+                shutil.copy(file, folder / split / source.name)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A cache folder that all tests of a session may share."""
     return tmp_path_factory.mktemp("cache")
@@ -86,7 +98,7 @@ def small() -> tuple[str, ...]:
 def finished(few_digits: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished, evaluated and reported run on `few_digits`. Not to be written to."""
     from foveal.data.options import DataOptions
-    from foveal.runs.train import train
+    from foveal.run.train import train
 
     out = tmp_path_factory.mktemp("finished") / "run"
     run = train(DataOptions(few_digits, cache=cache), recipe="model-s-02", settings=SMALL, out=out)

@@ -1,6 +1,6 @@
-"""The one voice: everything that Foveal says while it works, on standard error.
+"""Everything that Foveal tells while it works, on standard error.
 
-A terminal gets live bars, a notebook a widget where it has widgets, a pipe or a log only whole lines.
+A terminal gets live bars, a notebook gets a widget if it has widgets, a pipe or a log only whole lines.
 """
 
 import re
@@ -14,29 +14,30 @@ from typing import Protocol
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """Make a name from outside harmless on a terminal.
+    """Return a name from outside that is harmless on a terminal.
 
-    Control, formatting (bidirectional marks among them) and surrogate characters are written as escapes,
-    and what is longer than `limit` characters is cut.
+    Control, formatting and surrogate characters are written as escapes, bidirectional marks among them. The
+    text is cut after `limit` characters.
     """
-    shown = "".join(
+    escaped = "".join(
         character
         if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
         else character.encode("unicode_escape").decode("ascii")
         for character in text[:limit]
     )
-    return shown + ("…" if len(text) > limit else "")
+    return escaped + ("…" if len(text) > limit else "")
 
 
-def cell(name: str) -> str:
-    """Make a name from outside harmless in a CSV file: no spreadsheet takes it for a formula.
+def csv_cell(name: str) -> str:
+    """Return a name from outside that no spreadsheet takes for a formula when it stands in a CSV file.
 
-    What begins like one gets an apostrophe before it, unless it is a number; control characters are escaped.
+    What begins like a formula gets an apostrophe before it, unless it is a number. Control characters are
+    escaped.
     """
-    shown = printable(name, limit=len(name))
-    if not shown.startswith(("=", "@", "+", "-")) or re.fullmatch(r"[+-]?\d+([.,]\d+)?", shown):
-        return shown
-    return f"'{shown}"
+    escaped = printable(name, limit=len(name))
+    if not escaped.startswith(("=", "@", "+", "-")) or re.fullmatch(r"[+-]?\d+([.,]\d+)?", escaped):
+        return escaped
+    return f"'{escaped}"
 
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
@@ -44,7 +45,7 @@ _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Say nothing inside the block but warnings; other threads speak as before."""
+    """Tell only warnings inside the block. Other threads tell everything as before."""
     before = _quiet.set(True)
     try:
         yield
@@ -53,13 +54,13 @@ def quiet() -> Iterator[None]:
 
 
 def line(text: str) -> None:
-    """Say one line."""
+    """Tell one line."""
     if not _quiet.get():
         _write(text)
 
 
 def warn(text: str) -> None:
-    """Say one line that must not be overlooked."""
+    """Tell one line that must not be overlooked."""
     _write(f"warning: {text}")
 
 
@@ -74,13 +75,13 @@ def _write(text: str) -> None:
 
 
 class Bar(Protocol):
-    """A task of known length under way."""
+    """The progress of a task."""
 
     def advance(self, n: int = 1) -> None:
         """Count `n` more units as done."""
 
     def show(self, **figures: str) -> None:
-        """Show current figures, such as the loss, beside the bar."""
+        """Show current figures beside the bar, such as the loss."""
 
 
 class _SilentBar:
@@ -123,9 +124,9 @@ class _LiveBar:
 
 @contextmanager
 def bar(total: int | None, label: str, unit: str, *, done: int = 0) -> Iterator[Bar]:
-    """Show a task of `total` units while the block runs; `unit` "B" counts bytes.
+    """Show the progress of a task of `total` units while the block runs. The unit "B" counts bytes.
 
-    Where nobody can watch (a pipe, a log file) nothing is shown: whole lines are said with `line`.
+    Where nobody can watch, in a pipe or a log file, nothing is shown.
     """
     if _quiet.get() or not (sys.stderr.isatty() or in_notebook()):
         yield _SilentBar()
@@ -138,7 +139,7 @@ def bar(total: int | None, label: str, unit: str, *, done: int = 0) -> Iterator[
 
 
 def in_notebook() -> bool:
-    """Whether this process is a notebook's kernel."""
+    """Return whether this process is the kernel of a notebook."""
     ipython = sys.modules.get("IPython")
     if ipython is None:
         return False

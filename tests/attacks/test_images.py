@@ -12,7 +12,7 @@ import pytest
 
 import foveal
 from foveal.data.decode import DecodeError, Decoding, DeepImageError, decode, encode_png
-from foveal.deployment.bundle import load
+from foveal.deployment.bundle import load_bundle
 
 MUTATIONS = int(os.environ.get("FOVEAL_MUTATIONS", "300"))
 SECONDS, BYTES = 2.0, 512_000_000
@@ -54,11 +54,10 @@ def test_training_goes_on_with_the_rest_and_every_file_is_accounted_for(
     folders: Path, cache: Path, tmp_path: Path
 ) -> None:
     run = foveal.train(
-        folders,
+        foveal.DataOptions(folders, cache=cache),
         recipe="model-s-02",
         settings=["widths=[8]", "dense=16", "epochs=1"],
         out=tmp_path / "run",
-        cache=cache,
     )
     about = run.folder.dataset
     used = {path for split in about["splits"].values() for path, _ in split["files"]}
@@ -72,7 +71,7 @@ def test_training_goes_on_with_the_rest_and_every_file_is_accounted_for(
 
 
 def test_predicting_says_something_of_every_file(folders: Path, finished: Path) -> None:
-    found = load(finished).predict([folders])
+    found = load_bundle(finished).predict([folders])
     assert len(found) == sum(1 for file in folders.rglob("*") if file.is_file())
     assert all((each.label is None) != (each.error is None) for each in found)
     assert 1000 < len(found.unreadable) < len(found) - 400
@@ -208,7 +207,7 @@ def test_a_worker_refuses_what_takes_too_much_memory(finished: Path, tmp_path: P
     Image.new("F", (5000, 5000), 0.5).save(file, compression="tiff_lzw")
     good = tmp_path / "good.png"
     good.write_bytes(encode_png(np.zeros((8, 8), dtype=np.uint8)))
-    refused, used = load(finished).predict([file, good])
+    refused, used = load_bundle(finished).predict([file, good])
     assert refused.error is not None
     assert used.error is None
 

@@ -15,14 +15,15 @@ from typing import Any
 import torch
 from disk import Disk, die
 
-from foveal import errors, planning  # noqa: F401
-from foveal.runs import loop, train  # noqa: F401 - imported once, for all children
+import foveal
+from foveal import errors, planning  # noqa: F401 - imported once, for all children
+from foveal.run import checkpoint_timer, resume, train
 
 
 def main() -> None:
     """Serve."""
     torch.set_num_threads(1)
-    loop.SAVING = float("inf")  # save as often as asked, whatever it costs
+    checkpoint_timer.MAX_SAVING_SHARE = float("inf")  # save as often as asked, whatever it costs
     for line in sys.stdin:
         asked = json.loads(line)
         children = [fork(asked) for _ in range(asked.get("children", 1))]
@@ -59,15 +60,14 @@ def live(asked: dict[str, Any]) -> int:
     disk = Disk(run.parent, at=asked.get("at", 0), act=die, after=asked.get("late", False))
     with disk.installed():
         if run.exists():
-            train.resume(run, save_every=1e-9)
+            resume.resume(run, options=foveal.TrainOptions(save_every=1e-9))
         else:
             train.train(
-                asked["data"],
+                foveal.DataOptions(asked["data"], cache=asked["cache"]),
                 recipe="model-s-02",
                 settings=asked["settings"],
                 out=run,
-                cache=asked["cache"],
-                save_every=1e-9,
+                options=foveal.TrainOptions(save_every=1e-9),
             )
     Path(asked["log"]).with_suffix(".operations").write_text(json.dumps(disk.done))
     return 0

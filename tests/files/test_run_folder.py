@@ -1,15 +1,31 @@
-"""The run folder: whole files, torn lines, states."""
+"""The run folder: its records, torn lines, states, and what is refused."""
 
-import errno
 import json
-import os
+import re
 from pathlib import Path
 
 import pytest
 
-from foveal.errors import OutsideError, RunError
-from foveal.files import run_folder as runs
-from foveal.files.run_folder import EpochRecord, RunFolder
+from foveal.errors import RunError
+from foveal.files.events import (
+    Created,
+    Evaluated,
+    Event,
+    LearningRateCut,
+    Trained,
+    TrainingBegan,
+    TrainingInterrupted,
+)
+from foveal.files.run_folder import RunFolder
+from foveal.files.run_records import (
+    DatasetRecord,
+    EnvironmentRecord,
+    EpochRecord,
+    LeftOut,
+    Score,
+    Scores,
+    SplitRecord,
+)
 
 
 def record(epoch: int) -> EpochRecord:
@@ -24,25 +40,38 @@ def record(epoch: int) -> EpochRecord:
     )
 
 
-EMPTY = {"n": 0, "classes": [], "files": []}
-DATASET = {
-    "fingerprint": "f",
-    "classes": ["é\udcff"],
-    "rule": "none",
-    "splits": {"train": EMPTY, "validation": EMPTY, "test": EMPTY},
-    "left_out": [],
-}
+EMPTY = SplitRecord(n=0, classes=(), files=())
+DATASET = DatasetRecord(
+    fingerprint="f",
+    classes=("é\udcff",),
+    rule="none",
+    splits={"train": EMPTY, "validation": EMPTY, "test": SplitRecord(n=1, classes=(1,), files=(("a", "d"),))},
+    left_out=(LeftOut(path="b", reason="no image"),),
+)
+ENVIRONMENT = EnvironmentRecord(
+    foveal="0",
+    threads=1,
+    seed=3,
+    data="x",
+    validation=None,
+    group=None,
+    share=0.5,
+    cache=None,
+    own_augmentation=False,
+)
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> RunFolder:
-    return RunFolder.create(tmp_path / "run", recipe={"a": 1}, dataset=DATASET, environment={})
+    return RunFolder.create(tmp_path / "run", recipe={"a": 1}, dataset=DATASET, environment=ENVIRONMENT)
 
 
 def test_a_new_run_is_whole_and_nothing_is_left_beside_it(folder: RunFolder) -> None:
     assert folder.state == "created"
     assert folder.recipe == {"a": 1}
     assert folder.dataset == DATASET  # a name that is no UTF-8 survives
+    assert folder.environment == ENVIRONMENT
+    assert folder.scores == Scores(validation=None, test=None)
     assert folder.history() == []
     assert list(folder.path.parent.iterdir()) == [folder.path]
 
@@ -55,14 +84,14 @@ def test_the_data_set_s_list_is_read_once(folder: RunFolder) -> None:
 
 def test_an_existing_folder_is_refused_and_left_alone(folder: RunFolder) -> None:
     with pytest.raises(RunError, match="exists already"):
-        RunFolder.create(folder.path, recipe={}, dataset={}, environment={})
+        RunFolder.create(folder.path, recipe={}, dataset=DATASET, environment=ENVIRONMENT)
     assert folder.recipe == {"a": 1}
 
 
 def test_a_place_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(RunError, match="cannot write"):
-        RunFolder.create(tmp_path / "file" / "run", recipe={}, dataset={}, environment={})
+        RunFolder.create(tmp_path / "file" / "run", recipe={}, dataset=DATASET, environment=ENVIRONMENT)
 
 
 @pytest.mark.parametrize("what", ["missing", "empty", "file"])
@@ -89,8 +118,8 @@ def test_history_is_kept_line_by_line_and_a_torn_line_is_left_out(folder: RunFol
 def test_an_event_after_a_torn_line_takes_its_place(folder: RunFolder) -> None:
     with (folder.path / "events.jsonl").open("a") as file:
         file.write('{"time": "20')
-    folder.event("interrupted")
-    assert [event["event"] for event in folder.events()] == ["created", "interrupted"]
+    folder.add_event(TrainingInterrupted())
+    assert [event.event for event in folder.events()] == ["created", "interrupted"]
 
 
 def test_a_foreign_line_of_history_is_named(folder: RunFolder) -> None:
@@ -99,46 +128,69 @@ def test_a_foreign_line_of_history_is_named(folder: RunFolder) -> None:
         folder.history()
 
 
-@pytest.mark.parametrize("last", ["created", "training", "interrupted", "trained", "evaluated"])
-def test_the_state_is_that_of_the_last_event(folder: RunFolder, last: str) -> None:
-    folder.event("training")
-    folder.event(last, steps=1, seconds=2.0, stopped="early")
-    folder.event("plateau", epoch=3, learning_rate=0.1)
-    assert folder.state == last
-    assert folder.events()[-1]["epoch"] == 3
+@pytest.mark.parametrize(
+    "last",
+    [
+        Created(),
+        TrainingBegan(),
+        TrainingInterrupted(),
+        Trained(steps=1, stopped="early", seconds=2.0),
+        Evaluated(split="test", n=1, accuracy=1.0),
+    ],
+)
+def test_the_state_is_that_of_the_last_event(folder: RunFolder, last: Event) -> None:
+    folder.add_event(TrainingBegan())
+    folder.add_event(last)
+    folder.add_event(LearningRateCut(epoch=3, learning_rate=0.1))
+    assert folder.state == last.event
+    assert folder.finished == (last.event in ("trained", "evaluated"))
+    assert folder.events()[-2:] == [
+        last,
+        LearningRateCut(epoch=3, learning_rate=0.1, time=folder.events()[-1].time),
+    ]
 
 
-def test_nan_is_not_written(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="JSON"):
-        runs.write_json(tmp_path / "a.json", {"loss": float("nan")})
-    assert not (tmp_path / "a.json").exists()
+@pytest.mark.parametrize(
+    ("line", "complaint"),
+    [
+        ('{"event": "created"}', "line 2 lacks time"),
+        ('{"time": "2026-01-01T00:00:00+00:00"}', "line 2 lacks event"),
+        (
+            '{"event": "moved", "time": "2026-01-01T00:00:00+00:00"}',
+            "line 2 is 'moved'; it must be created or",
+        ),
+        ('{"event": "created", "time": "yesterday"}', "yesterday"),
+        ('{"event": "trained", "time": "2026-01-01T00:00:00+00:00", "steps": 1.5}', "line 2.steps is 1.5"),
+    ],
+)
+def test_an_event_that_foveal_did_not_write_is_refused(folder: RunFolder, line: str, complaint: str) -> None:
+    with (folder.path / "events.jsonl").open("a") as file:
+        file.write(line + "\n")
+    with pytest.raises(RunError, match=re.escape(complaint)):
+        folder.events()
 
 
-@pytest.mark.parametrize("call", ["fsync", "replace"])
-def test_a_failed_write_leaves_the_old_content(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: str
+@pytest.mark.parametrize(
+    ("name", "change", "complaint"),
+    [
+        ("dataset", {"classes": ["a", 3]}, "dataset.classes[1] is 3; it must be text"),
+        ("dataset", {"splits": {}}, "its splits are not train, validation and test"),
+        ("dataset", {"left_out": [{"path": "a"}]}, "dataset.left_out[0] lacks reason"),
+        ("environment", {"seed": -1}, "the seed is -1"),
+        ("environment", {"treads": 1}, "did you mean 'threads'"),
+    ],
+)
+def test_a_damaged_record_is_refused_by_name(
+    folder: RunFolder, name: str, change: dict[str, object], complaint: str
 ) -> None:
-    path = tmp_path / "file"
-    runs.write_bytes(path, b"old")
-
-    def fail(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-
-    monkeypatch.setattr(*((os, "fsync") if call == "fsync" else (Path, "replace")), fail)
-    with pytest.raises(OutsideError, match="No space left on device"):
-        runs.write_bytes(path, b"new")
-    assert path.read_bytes() == b"old"
+    path = folder.path / f"{name}.json"
+    before = json.loads(path.read_text("utf-8", "surrogateescape"))
+    path.write_text(json.dumps({**before, **change}), "utf-8")
+    with pytest.raises(RunError, match=re.escape(complaint)):
+        getattr(RunFolder(folder.path), name)
 
 
-def test_broken_json_is_named(tmp_path: Path) -> None:
-    (tmp_path / "a.json").write_text("{")
-    with pytest.raises(RunError, match=r"a\.json cannot be read"):
-        runs.read_json(tmp_path / "a.json")
-    with pytest.raises(RunError, match=r"b\.json is missing"):
-        runs.read_json(tmp_path / "b.json")
-
-
-def test_written_json_is_json(tmp_path: Path) -> None:
-    value = {"name": "x", "n": [1, 2.5, None, True]}
-    runs.write_json(tmp_path / "a.json", value)
-    assert json.loads((tmp_path / "a.json").read_text()) == value
+def test_scores_are_read_without_the_rest(folder: RunFolder) -> None:
+    score = {"n": 2, "loss": 1, "accuracy": 0.5}
+    folder.evaluation.write_text(json.dumps({"validation": None, "test": {**score, "macro": 1}, "more": 1}))
+    assert folder.scores == Scores(validation=None, test=Score(n=2, loss=1.0, accuracy=0.5))

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import save
 
 from foveal.files import tensor_file
-from foveal.files.tensor_file import Claim, TensorFileError, check_claims, read_content, read_header, unpack
+from foveal.files.tensor_file import Claim, TensorFileError, check_claims, read_content, read_header, parse_tensors
 
 CONTENT = save({"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2])}, {"about": "text"})
 
@@ -28,14 +28,14 @@ def test_a_whole_file_comes_back(tmp_path: Path) -> None:
     assert header.claims == {"a": Claim(torch.float32, (2, 3)), "b": Claim(torch.int64, (2,))}
     assert header.metadata == {"about": "text"}
     check_claims(header.claims, header.claims)
-    assert unpack(read_content(file, header))["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert parse_tensors(read_content(file, header))["a"].tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 def test_a_header_has_a_limit(tmp_path: Path) -> None:
     file = tmp_path / "a"
-    file.write_bytes(padded(CONTENT, tensor_file.HEADER_LIMIT))
+    file.write_bytes(padded(CONTENT, tensor_file.MAX_HEADER_BYTES))
     assert len(read_header(file).claims) == 2
-    file.write_bytes(padded(CONTENT, tensor_file.HEADER_LIMIT + 1))
+    file.write_bytes(padded(CONTENT, tensor_file.MAX_HEADER_BYTES + 1))
     with pytest.raises(TensorFileError, match="header claims 4,000,001 bytes"):
         read_header(file)
 

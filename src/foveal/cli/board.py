@@ -2,14 +2,13 @@
 
 import argparse
 import json
-from pathlib import Path
-from typing import Any
 
 from foveal import progress
-from foveal.cli.output import add_json, say
+from foveal.cli.options import Verbs, add_json, add_runs_folder
+from foveal.cli.output import print_result
 
 
-def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this type
+def add_verbs(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
     runs = verbs.add_parser(
         "runs",
@@ -17,9 +16,7 @@ def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this
         description="List the runs below a folder, also those inside groups (foveal repeat): how far each "
         "is, and what came of it. A damaged run is listed with the reason.",
     )
-    runs.add_argument(
-        "folder", metavar="FOLDER", type=Path, nargs="?", default=Path("runs"), help="default: runs"
-    )
+    add_runs_folder(runs)
     runs.add_argument(
         "--sort",
         choices=("accuracy", "date", "seconds", "name"),
@@ -34,29 +31,27 @@ def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this
         description="Serve a page with the runs of a folder, the curves of those in progress, and "
         "comparisons. It changes nothing. Ctrl-C ends it.",
     )
-    board.add_argument(
-        "folder", metavar="FOLDER", type=Path, nargs="?", default=Path("runs"), help="default: runs"
-    )
+    add_runs_folder(board)
     board.add_argument("--host", default="127.0.0.1", help="default: 127.0.0.1, this machine alone")
     board.add_argument("--port", type=int, default=8765, help="default: 8765; 0: any that is free")
     board.set_defaults(call=_board)
 
 
-def _runs(asked: argparse.Namespace) -> int:
+def _runs(args: argparse.Namespace) -> int:
     from foveal.experiments.run_list import runs
 
-    found = runs(asked.folder, sort=asked.sort)
-    if asked.json:
-        say(json.dumps(found.to_json(), allow_nan=False))
-    elif len(found):
-        say(repr(found))
+    listed = runs(args.folder, sort=args.sort)
+    if args.json:
+        print_result(json.dumps(listed.to_json(), allow_nan=False))
+    elif len(listed):
+        print_result(repr(listed))
     else:
-        progress.line(f"{found!r}; foveal train DIR makes one")
+        progress.line(f"{listed!r}; foveal train DIR makes one")
     return 0
 
 
-def _board(asked: argparse.Namespace) -> int:
-    from foveal.board.server import board
+def _board(args: argparse.Namespace) -> int:
+    from foveal.board_page.server import board
 
-    board(asked.folder, host=asked.host, port=asked.port)
+    board(args.folder, host=args.host, port=args.port)
     return 0

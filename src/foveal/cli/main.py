@@ -12,7 +12,7 @@ from types import FrameType
 from typing import NoReturn
 
 from foveal import __version__
-from foveal.cli import board, data, evaluate, experiments, predict, training
+from foveal.cli import board, data, evaluate, experiments, predict, recipes, training
 from foveal.cli.signals import Terminated
 from foveal.errors import FovealError, missing_extra
 from foveal.files.typed_json import nearest
@@ -31,10 +31,22 @@ Folders of labelled small images in; a measured classifier, its report and its m
 """
 
 
+_REPLACED_OPTIONS = {
+    "--minutes": "write --budget with a unit, such as --budget 5m",
+    "--seconds": "write --budget with a unit, such as --budget 30s",
+    "--epochs": "a recipe's settings are changed with --set, such as --set epochs=5",
+    "--device": "Foveal trains on the processor (CPU)",
+}
+"""Options that people try, and what to write in their place."""
+
+
 class _Parser(argparse.ArgumentParser):
     def error(self, message: str) -> NoReturn:
         if match := re.fullmatch(r"argument VERB: invalid choice: '(.*)' \(choose from (.*)\)", message):
             message = f"unknown verb {match[1]!r}; {nearest(match[1], re.findall(r'[a-z]+', match[2]))}"
+        for old, replacement in _REPLACED_OPTIONS.items():
+            if match := re.search(rf"(?<!\S){old}(?:=| |$)", message):
+                message = f"{old} is not an option; {replacement}"
         self.exit(2, f"{self.prog}: {printable(message, 500)}; see {self.prog} --help\n")
 
 
@@ -45,17 +57,17 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"foveal {__version__}")
     verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
-    for group in (training, evaluate, experiments, board, data, predict):
+    for group in (training, recipes, evaluate, experiments, board, data, predict):
         group.add_verbs(verbs)
     return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; return its exit code."""
-    asked = build_parser().parse_args(arguments)
-    call: Callable[[argparse.Namespace], int] = asked.call
+    args = build_parser().parse_args(arguments)
+    call: Callable[[argparse.Namespace], int] = args.call
     try:
-        code = call(asked)
+        code = call(args)
         sys.stdout.flush()
         return code
     except FovealError as error:

@@ -5,12 +5,13 @@ import csv
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 from foveal import progress
+from foveal.cli.options import Verbs
+from foveal.cli.output import print_result
 
 
-def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this type
+def add_verbs(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
     predict = verbs.add_parser(
         "predict",
@@ -28,23 +29,24 @@ def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this
     predict.set_defaults(call=_predict)
 
 
-def _predict(asked: argparse.Namespace) -> int:
+def _predict(args: argparse.Namespace) -> int:
     from foveal.deployment import bundle
+    from foveal.files.typed_json import to_json
 
-    predictions = bundle.predict(asked.model, *asked.files)
-    match asked.format:
+    predictions = bundle.predict(args.model, *args.files)
+    match args.format:
         case "table":
-            print(predictions.table())  # noqa: T201 - the result
+            print_result(predictions.table())
         case "csv":
-            rows = csv.writer(sys.stdout, lineterminator="\n")
-            rows.writerow(["path", "class", "probability", "error"])
-            for found in predictions:
-                texts = (found.path, found.label, found.error)
-                path, label, error = (None if text is None else progress.cell(text) for text in texts)
-                rows.writerow([path, label, found.probability, error])
+            writer = csv.writer(sys.stdout, lineterminator="\n")
+            writer.writerow(["path", "class", "probability", "error"])
+            for prediction in predictions:
+                texts = (prediction.path, prediction.label, prediction.error)
+                path, label, error = (None if text is None else progress.csv_cell(text) for text in texts)
+                writer.writerow([path, label, prediction.probability, error])
         case "jsonl":
-            for each in bundle.as_rows(predictions):
-                print(json.dumps(each))  # noqa: T201 - the result
+            for prediction in predictions:
+                print_result(json.dumps(to_json(prediction)))
     unreadable = predictions.unreadable
     if unreadable:
         progress.line(f"{len(unreadable)} of {len(predictions)} files could not be read")

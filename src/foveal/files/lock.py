@@ -1,4 +1,4 @@
-"""One writer a run: who else tries is told who it is. The lock goes with its process, however that ends."""
+"""One process at a time writes to a run; any other is told which. The lock ends with its process."""
 
 import json
 import os
@@ -7,28 +7,32 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
-
-from filelock import FileLock, Timeout
 
 from foveal.errors import RunError
-from foveal.files.run_folder import outside_faults
+from foveal.files.atomic import outside_faults
+from foveal.files.run_records import Writer
+from foveal.files.typed_file import read_file
+from foveal.files.typed_json import plain
 
 LOCK = ".lock"
-"""Locked by the operating system while somebody writes. It stays, since to remove it would let two in."""
+"""The file that the operating system locks while a process writes. It stays: removing it would let two in."""
 WRITER = ".writer.json"
-"""Who that is, for people."""
+"""The file that says which process that is, for people."""
+MAX_WRITER_BYTES = 10_000
+"""The size in bytes that this file may have."""
 
 
 @contextmanager
 def only_writer(run: Path) -> Iterator[None]:
     """Be the only process that writes to a run folder inside the block.
 
-    A process that has it may enter again.
+    A process that holds the lock may enter again.
 
     Raises:
-        RunError: another process has it, and which.
+        RunError: Another process holds it; the message says which.
     """
+    from filelock import FileLock, Timeout  # here, so that listing runs does not import it
+
     path = run.resolve()
     with outside_faults(path):
         lock = FileLock(path / LOCK, timeout=0, is_singleton=True, thread_local=False)
@@ -36,7 +40,7 @@ def only_writer(run: Path) -> Iterator[None]:
             lock.acquire()
         except Timeout:
             raise RunError(
-                f"{run} is being written by {_writer(path / WRITER)}; wait for it, or end it first"
+                f"{run} is being written by {_describe_writer(path)}; wait for it, or end it first"
             ) from None
     try:
         if lock.lock_counter == 1:
@@ -47,17 +51,27 @@ def only_writer(run: Path) -> Iterator[None]:
 
 
 def _sign(path: Path) -> None:
-    me = {
-        "pid": os.getpid(),
-        "host": platform.node(),
-        "since": datetime.now(UTC).isoformat(timespec="seconds"),
-    }
+    writer = Writer(
+        pid=os.getpid(), host=platform.node(), since=datetime.now(UTC).isoformat(timespec="seconds")
+    )
     with outside_faults(path):
-        path.write_text(json.dumps(me), encoding="utf-8")
+        path.write_text(json.dumps(plain(writer)), encoding="utf-8")
 
 
-def _writer(path: Path) -> str:
-    with suppress(OSError, ValueError, LookupError, TypeError):
-        who: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        return f"process {int(who['pid'])} on {str(who['host'])[:80]} since {str(who['since'])[:40]}"
+def read_writer(run: Path) -> Writer | None:
+    """Return the process that last wrote to a run, or None where no file says so.
+
+    Raises:
+        RunError: The file is damaged.
+    """
+    path = run / WRITER
+    if not path.is_file():
+        return None
+    return read_file(path, Writer, limit=MAX_WRITER_BYTES)
+
+
+def _describe_writer(run: Path) -> str:
+    with suppress(RunError):
+        if (writer := read_writer(run)) is not None:
+            return f"process {writer.pid} on {writer.host[:80]} since {writer.since[:40]}"
     return "another process"  # it has only just begun

@@ -1,4 +1,4 @@
-"""Files of tensors (safetensors), read with suspicion: first the header, then what it claims, then all."""
+"""Files of tensors (safetensors), read with suspicion: the header, then its claims, then the numbers."""
 
 import json
 import stat
@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load
 from torch import Tensor
 
-HEADER_LIMIT = 4_000_000
-"""Bytes. Headers of ours have some ten thousand, and safetensors itself would read a hundred million."""
+MAX_HEADER_BYTES = 4_000_000
+"""The size of the largest header that is read. Our own have some 10,000 bytes."""
 _TYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -34,7 +34,9 @@ class Claim:
     """What a header says of a tensor."""
 
     dtype: torch.dtype
+    """The type of its numbers."""
     shape: tuple[int, ...]
+    """Its shape."""
 
     @classmethod
     def of(cls, tensor: Tensor) -> "Claim":
@@ -44,24 +46,27 @@ class Claim:
 
 @dataclass(frozen=True, kw_only=True)
 class Header:
-    """What a file says of itself. Nothing of it is true yet, but that the file's length fits."""
+    """What a file says of itself. Only the length of the file was compared with it."""
 
     text: bytes
+    """The header as it stands in the file."""
     claims: dict[str, Claim]
+    """The claims about each tensor, by name."""
     metadata: dict[str, str]
+    """The metadata, texts by name."""
     size: int
-    """Bytes of numbers behind it."""
+    """The number of bytes that follow the header."""
 
 
 class TensorFileError(Exception):
-    """A file of tensors is refused; whoever reads it says which file, and what to do."""
+    """A file of tensors is refused. The caller says which file, and what to do."""
 
 
 def read_header(path: Path) -> Header:
     """Read a file's header, and none of its numbers.
 
     Raises:
-        TensorFileError: the file cannot be read, or contradicts itself.
+        TensorFileError: The file cannot be read, or contradicts itself.
     """
     try:
         status = path.stat()
@@ -69,7 +74,7 @@ def read_header(path: Path) -> Header:
             raise TensorFileError("it is no ordinary file")
         with path.open("rb") as file:
             length = int.from_bytes(file.read(8), "little")
-            if not 2 <= length <= min(HEADER_LIMIT, status.st_size - 8):
+            if not 2 <= length <= min(MAX_HEADER_BYTES, status.st_size - 8):
                 raise TensorFileError(f"its header claims {length:,} bytes")
             text = file.read(length)
     except OSError as error:
@@ -81,10 +86,10 @@ def read_header(path: Path) -> Header:
 
 
 def read_content(path: Path, header: Header) -> bytes:
-    """Read the whole file whose header was accepted.
+    """Read the whole of a file whose header was accepted.
 
     Raises:
-        TensorFileError: it cannot be read, or is no longer that file.
+        TensorFileError: The file cannot be read, or has changed since.
     """
     begin = len(header.text).to_bytes(8, "little") + header.text
     try:
@@ -97,11 +102,11 @@ def read_content(path: Path, header: Header) -> bytes:
     return content
 
 
-def unpack(content: bytes) -> dict[str, Tensor]:
-    """Return a whole file's tensors by name.
+def parse_tensors(content: bytes) -> dict[str, Tensor]:
+    """Return the tensors of a whole file by name.
 
     Raises:
-        TensorFileError: safetensors itself refuses it.
+        TensorFileError: safetensors refuses the content.
     """
     try:
         return load(content)
@@ -113,7 +118,7 @@ def check_claims(claims: Mapping[str, Claim], expected: Mapping[str, Claim]) -> 
     """Compare what a header claims with what must be there.
 
     Raises:
-        TensorFileError: naming the first tensor that differs.
+        TensorFileError: A tensor differs; the message names the first.
     """
     for name in sorted(claims.keys() | expected.keys()):
         if name not in expected:
@@ -121,14 +126,14 @@ def check_claims(claims: Mapping[str, Claim], expected: Mapping[str, Claim]) -> 
         if name not in claims:
             raise TensorFileError(f"it lacks {name}")
         if claims[name] != expected[name]:
-            there, here = claims[name], expected[name]
+            claim, tensor = claims[name], expected[name]
             raise TensorFileError(
-                f"its {name} is {there.dtype} {there.shape}, the network's {here.dtype} {here.shape}"
+                f"its {name} is {claim.dtype} {claim.shape}, the network's {tensor.dtype} {tensor.shape}"
             )
 
 
 def _parse(header: bytes) -> tuple[dict[str, Claim], dict[str, str], int]:
-    """Return what a header claims, its metadata, and the bytes that follow it."""
+    """Return the claims of a header, its metadata, and the number of bytes that follow it."""
     try:
         parsed = json.loads(header)
         metadata = parsed.pop("__metadata__", {})
@@ -137,17 +142,17 @@ def _parse(header: bytes) -> tuple[dict[str, Claim], dict[str, str], int]:
         size = 0
         claims = {}
         for name, entry in parsed.items():
-            claims[name], end = _claim(entry)
+            claims[name], end = _parse_claim(entry)
             size = max(size, end)
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise TensorFileError("its header is damaged") from error
     return claims, metadata, size
 
 
-def _claim(entry: Any) -> tuple[Claim, int]:  # noqa: ANN401 - JSON
-    """Return a header's entry and where its numbers end; they must be as many as its shape says."""
+def _parse_claim(entry: Any) -> tuple[Claim, int]:  # noqa: ANN401 - JSON
+    """Return the claim of a header's entry and where its numbers end. Their count must fit the shape."""
     dtype, shape, (start, end) = _TYPES[entry["dtype"]], tuple(entry["shape"]), entry["data_offsets"]
-    whole = all(type(each) is int and 0 <= each < 1 << 40 for each in (*shape, start, end))
-    if not whole or len(shape) > 8 or end - start != prod(shape) * dtype.itemsize:
+    are_sizes = all(type(size) is int and 0 <= size < 1 << 40 for size in (*shape, start, end))
+    if not are_sizes or len(shape) > 8 or end - start != prod(shape) * dtype.itemsize:
         raise TensorFileError("its header contradicts itself")
     return Claim(dtype, shape), end

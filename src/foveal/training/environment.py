@@ -1,4 +1,4 @@
-"""What a run is trained with and on: recorded when it begins, compared when it is resumed."""
+"""The software and hardware of a run: recorded when it begins, and compared when it is resumed."""
 
 import hashlib
 import os
@@ -13,7 +13,7 @@ from foveal.engine.compiled import load_library
 from foveal.files.run_records import EnvironmentRecord
 from foveal.version import __version__
 
-DECIDES_BITS = {
+FIELDS_THAT_DECIDE_BITS = {
     "foveal": "Foveal's version",
     "code": "Foveal's code",
     "torch": "torch's version",
@@ -23,9 +23,9 @@ DECIDES_BITS = {
     "threads": "the number of threads",
     "kernels": "what Foveal's kernels are made of",
 }
-"""The fields of an environment that decide on a run's bits, with their names in messages."""
-_DECIDES_NOTHING = ("board/", "cli/", "comparison/", "evaluation/", "reporting/")
-"""Rooms whose code changes no bit of a trained model."""
+"""The fields of an environment that decide on the bits of a model, with their names in messages."""
+_PACKAGES_WITHOUT_EFFECT = ("board_page/", "cli/", "comparison/", "evaluation/", "reporting/")
+"""The packages whose code changes no bit of a trained model."""
 
 
 def describe_environment(
@@ -38,7 +38,7 @@ def describe_environment(
     cache: str | None,
     own_augmentation: bool,
 ) -> EnvironmentRecord:
-    """Return this machine and this software, with what the user asked for beside them."""
+    """Return the record of this machine, this software and the options of a run."""
     return EnvironmentRecord(
         foveal=__version__,
         code=_digest_code(),
@@ -76,11 +76,11 @@ def describe_environment_now(then: EnvironmentRecord) -> EnvironmentRecord:
     )
 
 
-def environment_differences(then: EnvironmentRecord, now: EnvironmentRecord) -> list[str]:
-    """Return, in words, the differences between two environments that change the bits of a model."""
+def describe_environment_changes(then: EnvironmentRecord, now: EnvironmentRecord) -> list[str]:
+    """Return a phrase for each difference between two environments that can change the bits of a model."""
     return [
         f"{name} was {getattr(then, field)} and is {getattr(now, field)}"
-        for field, name in DECIDES_BITS.items()
+        for field, name in FIELDS_THAT_DECIDE_BITS.items()
         if getattr(then, field) != getattr(now, field)
     ]
 
@@ -91,11 +91,11 @@ def _describe_kernels() -> str:
 
 
 def _digest_code() -> str:
-    """Return a digest of the code that decides on a run's bits."""
+    """Return a digest of the code that decides on the bits of a model."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for file in sorted(path for suffix in ("py", "c", "h") for path in package.rglob(f"*.{suffix}")):
         name = file.relative_to(package).as_posix()
-        if not name.startswith(_DECIDES_NOTHING):
+        if not name.startswith(_PACKAGES_WITHOUT_EFFECT):
             digest.update(f"{name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:16]

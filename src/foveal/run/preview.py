@@ -1,7 +1,5 @@
-"""What a recipe makes of a folder, to be looked at before anything is trained."""
+"""`preview`: what a recipe makes of a folder, before anything is trained."""
 
-import os
-from collections.abc import Iterable
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -10,21 +8,21 @@ import numpy as np
 
 from foveal import progress
 from foveal.data.dataset import Dataset, open_dataset
-from foveal.data.options import DataOptions
+from foveal.data.options import DataSource
 from foveal.models import registry
-from foveal.recipe import builtin
-from foveal.recipe import overrides as changes
+from foveal.recipe import builtin, overrides
+from foveal.recipe.overrides import Settings
 from foveal.recipe.recipe import Recipe
 from foveal.reporting import notebook
 from foveal.reporting.notebook import Picture
 from foveal.tables import html_table, text_table
 
-LISTED = 40
-"""Classes that the table names."""
+MAX_CLASSES_IN_TABLE = 40
+"""The number of classes that the table names."""
 
 
 class Network(str):
-    """The table of a network's layers, with its parameters. It shows itself as it is laid out."""
+    """The table of a network's layers and their parameters."""
 
     __slots__ = ()
 
@@ -34,32 +32,36 @@ class Network(str):
 
 @dataclass(frozen=True, kw_only=True)
 class DataView:
-    """Images as a recipe's network will see them. It shows itself as a table: images by class and split."""
+    """Images as a recipe's network will see them. It shows itself as a table of images by class and split."""
 
     dataset: Dataset
+    """The decoded images."""
     recipe: Recipe
+    """The recipe with the settings that were asked for."""
 
-    def examples(self, each: int = 4, *, most: int = 10) -> Picture:
+    def examples(self, per_class: int = 4, *, max_classes: int = 10) -> Picture:
         """Draw the first training images of each class, a column a class, of `most` classes at most."""
-        pixels, names = self.dataset.pack.pixels, self.dataset.classes[:most]
-        rows = self.dataset.rows("train")
-        labels = self.dataset.labels[rows]
+        pixels, names = self.dataset.pack.pixels, self.dataset.classes[:max_classes]
+        indices = self.dataset.get_indices("train")
+        labels = self.dataset.labels[indices]
         images, captions = [], []
-        for place in range(each):
+        for row in range(per_class):
             for label, name in enumerate(names):
-                ours = rows[labels == label]
-                images.append(pixels[ours[place]] if place < len(ours) else np.full_like(pixels[0], 255))
-                captions.append("" if place else progress.printable(name, 12))
-        about = f"the first training images of {len(names)} classes"
-        return notebook.examples(images, captions, columns=len(names), about=about)
+                of_class = indices[labels == label]
+                images.append(pixels[of_class[row]] if row < len(of_class) else np.full_like(pixels[0], 255))
+                captions.append("" if row else progress.printable(name, 12))
+        description = f"the first training images of {len(names)} classes"
+        return notebook.render_images(images, captions, columns=len(names), description=description)
 
     @property
     def network(self) -> Network:
         """The layers of the recipe's network for these classes, with what each has to learn."""
         decoding = self.dataset.pack.decoding
         shape = {"size": decoding.size, "channels": decoding.channels}
-        network = registry.build(self.recipe.model, **shape, classes=len(self.dataset.classes), seed=0)
-        return Network(registry.show_table(network, **shape))
+        network = registry.build_network(
+            self.recipe.model, **shape, classes=len(self.dataset.classes), seed=0
+        )
+        return Network(registry.format_layer_table(network, **shape))
 
     def _headline(self) -> str:
         decoding = self.dataset.pack.decoding
@@ -72,12 +74,12 @@ class DataView:
     def _rows(self) -> list[list[str]]:
         splits = self.dataset.splits
         parts = (np.concatenate(splits.train), splits.validation, splits.test)
-        counts = [self.dataset.class_counts(part) for part in parts]
+        counts = [self.dataset.count_classes(part) for part in parts]
         rows = [
             [progress.printable(name, 40), *(f"{count[label]:,}" for count in counts)]
-            for label, name in enumerate(self.dataset.classes[:LISTED])
+            for label, name in enumerate(self.dataset.classes[:MAX_CLASSES_IN_TABLE])
         ]
-        if (more := len(self.dataset.classes) - LISTED) > 0:
+        if (more := len(self.dataset.classes) - MAX_CLASSES_IN_TABLE) > 0:
             rows.append([f"… and {more:,} more", "", "", ""])
         return [*rows, ["all", *(f"{len(part):,}" for part in parts)]]
 
@@ -91,23 +93,18 @@ class DataView:
 _HEADER = ["class", "training", "validation", "test"]
 
 
-def look(
-    data: str | os.PathLike[str],
-    *,
-    recipe: str | Path | Recipe,
-    validation: str | None = None,
-    group: str | None = None,
-    seed: int = 0,
-    settings: Iterable[str] = (),
-    cache: str | os.PathLike[str] | None = None,
+def preview(
+    data: DataSource, *, recipe: str | Path | Recipe, settings: Settings = (), seed: int = 0
 ) -> DataView:
     """Open a data set as `train` with the same arguments would, and train nothing.
 
+    >>> foveal.preview("digits", recipe="digits").dataset.classes[:3]
+    ('0', '1', '2')
+
     Raises:
-        UserError: the data, the recipe or a setting is refused.
-        OutsideError: the disk failed.
+        UserError: The data, the recipe or a setting is refused.
+        OutsideError: The disk failed.
     """
-    chosen, _ = changes.change(builtin.load(recipe), settings)
-    options = DataOptions(data, validation=validation, group=group, cache=cache)
-    dataset = open_dataset(options, chosen.image, seed=seed)
-    return DataView(dataset=dataset, recipe=chosen)
+    resolved, _ = overrides.apply_settings(builtin.load_recipe(recipe), settings)
+    dataset = open_dataset(data, resolved.image, seed=seed)
+    return DataView(dataset=dataset, recipe=resolved)

@@ -17,7 +17,7 @@ from types import FrameType
 from typing import Any, Final
 
 from foveal import progress
-from foveal.board.run_index import RunIndex, encode_json
+from foveal.board_page.run_index import RunIndex, encode_json
 from foveal.errors import MissingExtraError, RunError, UserError
 
 try:

@@ -26,11 +26,13 @@ def mirroring(
     """A run whose recipe mirrors."""
     out = tmp_path_factory.mktemp("mirroring") / "run"
     settings = [*small, "augmentation.flip=true"]
-    return foveal.train(few_digits, recipe="model-s-02", settings=settings, out=out, cache=cache).path
+    return foveal.train(
+        foveal.DataOptions(few_digits, cache=cache), recipe="model-s-02", settings=settings, out=out
+    ).path
 
 
 def opened(run: foveal.Run) -> int:
-    return sum(event["event"] == "test split opened" for event in run.folder.events())
+    return sum(event.event == "test split opened" for event in run.folder.events())
 
 
 def test_views_stand_beside_the_evaluation(run: foveal.Run) -> None:

@@ -15,13 +15,15 @@ from safetensors.torch import load_file
 import foveal
 from foveal.data.batches import Batch
 from foveal.errors import DivergenceError, Interrupted, RecipeError
+from foveal.files.run_records import SampleRecord
+from foveal.files.typed_json import plain
 from foveal.planning import plan as planning
-from foveal.planning.networks import Rung
-from foveal.planning.step_time import Cost
-from foveal.recipe.recipe import SGD
-from foveal.runs import loop
-from foveal.runs.train import DEFAULT_MINUTES
-from foveal.training import budget, session
+from foveal.planning.networks import NetworkSize
+from foveal.planning.step_time import Costs
+from foveal.recipe.optimizers import SGD
+from foveal.run import checkpoint_timer
+from foveal.run.train import DEFAULT_BUDGET
+from foveal.training import budget_controller, session
 from foveal.training.budget_controller import BudgetController
 from foveal.training.epoch import Step, TrainingState
 from foveal.training.schedules import Progress
@@ -34,10 +36,13 @@ STEPS = 21
 @pytest.fixture(autouse=True)
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """One narrow network, three epochs at most, and no decision by the clock."""
-    monkeypatch.setattr(planning, "LADDER", (Rung(widths=(16, 16), images=0, batch_size=16),))
-    monkeypatch.setattr(planning, "most_epochs", lambda _images: float(EPOCHS))
-    monkeypatch.setattr(budget, "LEAST_WINDOW", 1e9)
-    monkeypatch.setattr(loop, "SAVING", float("inf"))  # a checkpoint after every epoch, however short
+    monkeypatch.setattr(
+        planning, "NETWORK_SIZES", (NetworkSize(widths=(16, 16), min_images=0, batch_size=16),)
+    )
+    monkeypatch.setattr(planning, "max_useful_epochs", lambda _images: float(EPOCHS))
+    monkeypatch.setattr(budget_controller, "MIN_WINDOW_SECONDS", 1e9)
+    # a checkpoint after every epoch, however short
+    monkeypatch.setattr(checkpoint_timer, "MAX_SAVING_SHARE", float("inf"))
 
 
 class Decisions:
@@ -46,9 +51,9 @@ class Decisions:
     def __init__(self, monkeypatch: pytest.MonkeyPatch, decided: dict[int, int]) -> None:
         real = BudgetController.update
 
-        def update(kept: BudgetController, now: float, step: int, course: Progress) -> int | None:
+        def update(kept: BudgetController, now: float, step: int, progress: Progress) -> int | None:
             if kept.replay and step <= max(kept.replay):
-                return real(kept, now, step, course)
+                return real(kept, now, step, progress)
             return decided.get(step)
 
         monkeypatch.setattr(BudgetController, "update", update)
@@ -70,8 +75,19 @@ class StopAfter:
 NOTHING = StopAfter(10**9)
 
 
-def train(data: Path, cache: Path, out: Path, **options: Any) -> foveal.Run:
-    return foveal.train(data, minutes=10, out=out, cache=cache, **options)
+def train(
+    data: Path,
+    cache: Path,
+    out: Path,
+    *,
+    validation: str | None = None,
+    augment: Any = None,
+    settings: Any = (),
+) -> foveal.Run:
+    source = foveal.DataOptions(data, cache=cache, validation=validation)
+    return foveal.train(
+        source, budget="10m", settings=settings, out=out, options=foveal.TrainOptions(augment=augment)
+    )
 
 
 def bits(run: foveal.Run) -> dict[str, bytes]:
@@ -83,7 +99,8 @@ def bits(run: foveal.Run) -> dict[str, bytes]:
 
 
 def events(run: foveal.Run, name: str) -> list[dict[str, Any]]:
-    return [event for event in run.folder.events() if event["event"] == name]
+    found = [plain(event) for event in run.folder.events() if event.event == name]
+    return [event for event in found if isinstance(event, dict)]
 
 
 def test_a_budget_needs_no_recipe(few_digits: Path, cache: Path, tmp_path: Path) -> None:
@@ -102,8 +119,8 @@ def test_a_budget_needs_no_recipe(few_digits: Path, cache: Path, tmp_path: Path)
 
 
 def test_without_recipe_or_budget_there_is_a_budget(few_digits: Path, cache: Path, tmp_path: Path) -> None:
-    run = foveal.train(few_digits, out=tmp_path / "run", cache=cache)
-    assert events(run, "plan")[0]["seconds"] == 60 * DEFAULT_MINUTES
+    run = foveal.train(foveal.DataOptions(few_digits, cache=cache), out=tmp_path / "run")
+    assert events(run, "plan")[0]["seconds"] == DEFAULT_BUDGET.seconds
 
 
 def test_a_shorter_course_is_annealed_to_its_end(
@@ -141,14 +158,14 @@ def test_what_the_clock_decided_is_replayed(
     newest: str,
 ) -> None:
     """Also where the decision came after the checkpoint to go on from, as after a kill."""
-    monkeypatch.setattr(planning, "measure", lambda *_args, **_options: Cost(low=1, full=1, image=0))
+    monkeypatch.setattr(planning, "measure_costs", lambda *_args, **_options: Costs(low=1, full=1, image=0))
     Decisions(monkeypatch, DECIDED)
     expected = train(few_digits, cache, tmp_path / "whole", augment=NOTHING)
     with pytest.raises(Interrupted):
         train(few_digits, cache, tmp_path / "run", augment=StopAfter(batches))
     if newest == "lost":
         max((tmp_path / "run" / "checkpoints").iterdir()).unlink()
-    resumed = foveal.resume(tmp_path / "run", augment=NOTHING)
+    resumed = foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))
     assert bits(resumed) == bits(expected)
     assert {event["step"]: event["steps"] for event in events(resumed, "budget")} == DECIDED
 
@@ -157,8 +174,8 @@ def diverging(monkeypatch: pytest.MonkeyPatch, *at: int) -> None:
     """Let the loss become NaN when a step is done for the first time, the second time …"""
     real, left = session.run_epoch, list(at)
 
-    def run_epoch(state: TrainingState, batches: Iterator[Batch], *, done: int = 0) -> Iterator[Step]:
-        for number, step in enumerate(real(state, batches, done=done), start=done + 1):
+    def run_epoch(state: TrainingState, batches: Iterator[Batch], *, steps_done: int = 0) -> Iterator[Step]:
+        for number, step in enumerate(real(state, batches, steps_done=steps_done), start=steps_done + 1):
             if left and number == left[0]:
                 left.pop(0)
                 raise DivergenceError(f"the training loss became nan at step {number}")
@@ -194,7 +211,7 @@ def test_a_second_divergence_ends_the_run(
 def test_half_the_rate_survives_an_interruption(
     few_digits: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "measure", lambda *_args, **_options: Cost(low=1, full=1, image=0))
+    monkeypatch.setattr(planning, "measure_costs", lambda *_args, **_options: Costs(low=1, full=1, image=0))
     with monkeypatch.context() as patch:
         diverging(patch, 12)
         expected = train(few_digits, cache, tmp_path / "whole", augment=NOTHING)
@@ -202,7 +219,9 @@ def test_half_the_rate_survives_an_interruption(
         diverging(patch, 12)
         with pytest.raises(Interrupted):
             train(few_digits, cache, tmp_path / "run", augment=StopAfter(16))
-    assert bits(foveal.resume(tmp_path / "run", augment=NOTHING)) == bits(expected)
+    assert bits(foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))) == bits(
+        expected
+    )
 
 
 def test_without_a_budget_divergence_ends_the_run(
@@ -210,17 +229,19 @@ def test_without_a_budget_divergence_ends_the_run(
 ) -> None:
     diverging(monkeypatch, 2)
     with pytest.raises(DivergenceError):
-        foveal.train(few_digits, recipe="digits", out=tmp_path / "run", cache=cache)
+        foveal.train(foveal.DataOptions(few_digits, cache=cache), recipe="digits", out=tmp_path / "run")
 
 
 def test_a_sample_is_told_and_found_again(
     few_digits: Path, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    real = planning.look
-    monkeypatch.setattr(planning, "look", lambda *args, **options: replace(real(*args, **options), share=0.5))
+    real = planning.choose_image_size
+    monkeypatch.setattr(
+        planning, "choose_image_size", lambda *args, **options: replace(real(*args, **options), share=0.5)
+    )
     run = train(few_digits, cache, tmp_path / "run")
-    assert run.folder.dataset["sampled"] == {"of": 150, "files": 90}  # 20 of 40 and, the least, 10 of 10
-    assert foveal.Run(run.path).dataset.pack.fingerprint == run.folder.dataset["fingerprint"]
+    assert run.folder.dataset.sampled == SampleRecord(of=150, files=90)  # 20 of 40 and, the least, 10 of 10
+    assert foveal.Run(run.path).dataset.pack.fingerprint == run.folder.dataset.fingerprint
     assert run.evaluate("test").n == 30
 
 
@@ -254,7 +275,7 @@ def test_any_data_set_can_be_planned_for(
     data = lay(tmp_path / "data", counts, side=side, mode=mode)
     run = train(data, cache, tmp_path / "run")
     assert run.recipe.image.size == size
-    assert run.folder.dataset["decoding"]["channels"] == (1 if mode == "L" else 3)
+    assert run.folder.dataset.decoding["channels"] == (1 if mode == "L" else 3)
     evaluation = run.evaluate("test")
     assert evaluation.n >= len(counts)
     assert np.isfinite(run.history.column("loss")).all()
@@ -270,13 +291,13 @@ def test_settings_change_what_is_planned(few_digits: Path, cache: Path, tmp_path
 @pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
 def test_a_budget_that_is_none_is_refused(few_digits: Path, tmp_path: Path, minutes: float) -> None:
     with pytest.raises(RecipeError, match="the budget is"):
-        foveal.train(few_digits, minutes=minutes, out=tmp_path / "run")
+        foveal.train(few_digits, budget=minutes, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
 def test_a_budget_beside_a_recipe_is_refused(few_digits: Path, tmp_path: Path) -> None:
     with pytest.raises(RecipeError, match="a recipe decides"):
-        foveal.train(few_digits, minutes=1, recipe="digits", out=tmp_path / "run")
+        foveal.train(few_digits, budget="1m", recipe="digits", out=tmp_path / "run")
 
 
 def test_without_validation_the_last_weights_are_kept(few_digits: Path, cache: Path, tmp_path: Path) -> None:

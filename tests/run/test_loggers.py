@@ -20,8 +20,9 @@ from tensorboard.util.tensor_util import make_ndarray
 import foveal
 from foveal.cli.main import main
 from foveal.errors import MissingExtraError, RecipeError
-from foveal.files.run_folder import RunFolder, read_json
-from foveal.runs.loggers import Loggers
+from foveal.files.atomic import read_json
+from foveal.files.run_folder import RunFolder
+from foveal.run.loggers import Loggers
 
 
 class Server:
@@ -153,7 +154,11 @@ def test_logging_changes_nothing_in_the_run(
 ) -> None:
     runs = [
         foveal.train(
-            few_digits, recipe="model-s-02", settings=small, cache=cache, out=tmp_path / name, log=log
+            foveal.DataOptions(few_digits, cache=cache),
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / name,
+            options=foveal.TrainOptions(log=log),
         )
         for name, log in (("plain", ()), ("logged", ("mlflow", "tensorboard")))
     ]
@@ -165,7 +170,7 @@ def test_logging_changes_nothing_in_the_run(
 def test_a_finished_run_is_sent_once(finished: Path, tmp_path: Path, tracked: MlflowClient) -> None:
     out = Path(shutil.copytree(finished, tmp_path / "late"))
     for _ in range(2):
-        foveal.resume(out, log=["tensorboard", "mlflow"])
+        foveal.resume(out, options=foveal.TrainOptions(log=["tensorboard", "mlflow"]))
     found = board(out)
     assert {tag: found[tag] for tag in expected(out)} == expected(out)
     run = of_mlflow(tracked, "late")
@@ -189,7 +194,7 @@ def test_after_a_kill_each_epoch_is_there_once(
     process.kill()
     process.wait()
     assert len(RunFolder(out).history()) >= 2
-    foveal.resume(out, log=["tensorboard", "mlflow"])
+    foveal.resume(out, options=foveal.TrainOptions(log=["tensorboard", "mlflow"]))
     assert board(out) == expected(out)
     run = of_mlflow(tracked, "killed")
     figures = [(each.epoch, each.loss) for each in RunFolder(out).history()]
@@ -212,7 +217,11 @@ def test_a_server_that_goes_down_stops_nothing(
     try:
         began = time.monotonic()
         run = foveal.train(
-            few_digits, recipe="model-s-02", settings=small, cache=cache, out=out, log="mlflow"
+            foveal.DataOptions(few_digits, cache=cache),
+            recipe="model-s-02",
+            settings=small,
+            out=out,
+            options=foveal.TrainOptions(log="mlflow"),
         )
         assert time.monotonic() - began < 60  # MLflow by itself waits for minutes
     finally:
@@ -221,7 +230,7 @@ def test_a_server_that_goes_down_stops_nothing(
     told = capsys.readouterr().err
     assert told.count("mlflow takes nothing") == 1
     assert f"foveal resume {out} --log mlflow" in told
-    foveal.resume(out, log="mlflow")
+    foveal.resume(out, options=foveal.TrainOptions(log="mlflow"))
     figures = [(each.epoch, each.loss) for each in run.history]
     assert steps(tracked, of_mlflow(tracked, "down"), "loss") == figures
 
@@ -243,7 +252,9 @@ def test_a_warning_hides_the_password(
     finished: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://somebody:secret@127.0.0.1:9")
-    foveal.resume(Path(shutil.copytree(finished, tmp_path / "run")), log="mlflow")
+    foveal.resume(
+        Path(shutil.copytree(finished, tmp_path / "run")), options=foveal.TrainOptions(log="mlflow")
+    )
     told = capsys.readouterr().err
     assert "mlflow takes nothing" in told
     assert "secret" not in told
@@ -262,12 +273,12 @@ def test_an_interrupted_run_is_let_go(finished: Path, tmp_path: Path, tracked: M
 
 def test_what_is_refused(few_digits: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RecipeError, match="unknown logger 'mlfow'; did you mean 'mlflow'"):
-        foveal.train(few_digits, out=tmp_path / "run", log="mlfow")
+        foveal.train(few_digits, out=tmp_path / "run", options=foveal.TrainOptions(log="mlfow"))
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    monkeypatch.setattr("foveal.runs.loggers.find_spec", lambda name: None if name == "sqlalchemy" else name)
+    monkeypatch.setattr("foveal.run.loggers.find_spec", lambda name: None if name == "sqlalchemy" else name)
     with pytest.raises(RecipeError, match="pip install mlflow"):
-        foveal.train(few_digits, out=tmp_path / "run", log="mlflow")
-    monkeypatch.setattr("foveal.runs.loggers.find_spec", lambda name: None)
+        foveal.train(few_digits, out=tmp_path / "run", options=foveal.TrainOptions(log="mlflow"))
+    monkeypatch.setattr("foveal.run.loggers.find_spec", lambda name: None)
     with pytest.raises(MissingExtraError, match="foveal\\[log\\]"):
-        foveal.train(few_digits, out=tmp_path / "run", log="tensorboard")
+        foveal.train(few_digits, out=tmp_path / "run", options=foveal.TrainOptions(log="tensorboard"))
     assert not (tmp_path / "run").exists()

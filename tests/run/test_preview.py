@@ -10,22 +10,22 @@ import pytest
 import foveal
 from foveal.errors import DataError
 from foveal.models import registry
-from foveal.runs.run import Run
+from foveal.run.run import Run
 
 
 def test_it_is_the_data_that_train_takes(
     few_digits: Path, cache: Path, finished: Path, small: tuple[str, ...]
 ) -> None:
-    data = foveal.look(few_digits, recipe="model-s-02", settings=small, cache=cache)
+    data = foveal.preview(foveal.DataOptions(few_digits, cache=cache), recipe="model-s-02", settings=small)
     run = Run(finished, cache=cache)
     assert data.recipe == run.recipe
-    assert data.dataset.to_json() == run.folder.dataset
-    assert str(data.network) == registry.show_table(run.model, size=8, channels=3)
+    assert data.dataset.to_record() == run.folder.dataset
+    assert str(data.network) == registry.format_layer_table(run.model, size=8, channels=3)
     assert repr(data.network) == str(data.network)
 
 
 def test_it_shows_itself(few_digits: Path, cache: Path, small: tuple[str, ...]) -> None:
-    data = foveal.look(few_digits, recipe="model-s-02", settings=small, cache=cache)
+    data = foveal.preview(foveal.DataOptions(few_digits, cache=cache), recipe="model-s-02", settings=small)
     assert repr(data).splitlines()[0] == (
         "8 × 8 pixels, colour, 3 classes, in batches of 16 "
         "(a tenth of train validates, stratified; 0 files left out)"
@@ -44,8 +44,8 @@ def test_it_shows_itself(few_digits: Path, cache: Path, small: tuple[str, ...]) 
 
 
 def test_its_examples_are_training_images(few_digits: Path, cache: Path, small: tuple[str, ...]) -> None:
-    data = foveal.look(few_digits, recipe="model-s-02", settings=small, cache=cache)
-    picture = data.examples(50, most=2)  # there are 36 of each: the rest stays blank
+    data = foveal.preview(foveal.DataOptions(few_digits, cache=cache), recipe="model-s-02", settings=small)
+    picture = data.examples(50, max_classes=2)  # there are 36 of each: the rest stays blank
     svg = ElementTree.fromstring(picture.svg)
     assert len([each for each in svg.iter() if each.tag.endswith("}image")]) == 100
     assert [each.text for each in svg.iter() if each.tag.endswith("}text")] == ["0", "3"]
@@ -60,7 +60,7 @@ def test_names_are_escaped_and_many_are_cut(tmp_path: Path, cache: Path) -> None
         for each in range(3):
             image = np.full((8, 8), 40 * each + number, dtype=np.uint8)
             (folder / f"{each}.png").write_bytes(encode_png(image))
-    data = foveal.look(tmp_path / "data", recipe="digits", cache=cache)
+    data = foveal.preview(foveal.DataOptions(tmp_path / "data", cache=cache), recipe="digits")
     assert "&lt;b&gt;" in data._repr_html_()
     assert "<b>" not in data._repr_html_()
     assert "… and 10 more" in repr(data)
@@ -69,7 +69,7 @@ def test_names_are_escaped_and_many_are_cut(tmp_path: Path, cache: Path) -> None
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="does not exist"):
-        foveal.look(tmp_path / "none", recipe="digits")
+        foveal.preview(tmp_path / "none", recipe="digits")
 
 
 def test_getting_data_again_is_asked_for(tmp_path: Path) -> None:

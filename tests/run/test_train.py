@@ -17,12 +17,12 @@ from torch import nn
 
 import foveal
 from foveal.data.dataset import Dataset
-from foveal.deployment.bundle import load
-from foveal.engine.compiled import kernels, without_kernels
+from foveal.deployment.bundle import load_bundle
+from foveal.engine.compiled import load_library, without_kernels
 from foveal.errors import DataError, DivergenceError, Interrupted, ModelError, RecipeError, RunError
 from foveal.evaluation.predict import compute_logits
 from foveal.models import registry
-from foveal.runs import loop
+from foveal.run import checkpoint_timer, loop
 from foveal.training import checkpoint
 from foveal.training.session import Session
 
@@ -54,7 +54,7 @@ def test_a_run_holds_what_it_promises(finished: Path) -> None:
     assert run.history.column("epoch") == [1, 2, 3]
     assert run.history.best.validation_loss == min(run.history.column("validation_loss"))
     assert "time" not in (finished / "history.jsonl").read_text()
-    assert [event["event"] for event in run.folder.events()][:3] == ["created", "training", "epoch"]
+    assert [event.event for event in run.folder.events()][:3] == ["created", "training", "epoch"]
 
 
 def test_the_model_is_the_best_epochs_and_judges_alike(finished: Path) -> None:
@@ -64,11 +64,11 @@ def test_the_model_is_the_best_epochs_and_judges_alike(finished: Path) -> None:
     assert evaluation is not None
     assert evaluation.loss == best.validation_loss
     assert evaluation.accuracy == best.validation_accuracy
-    assert checkpoint.checkpoint_path(run.folder.checkpoints, best.step).exists()
+    assert checkpoint.locate_checkpoint(run.folder.checkpoints, best.step).exists()
 
 
 def test_the_test_split_is_opened_once_and_that_is_recorded(finished: Path) -> None:
-    events = [event["event"] for event in foveal.Run(finished).folder.events()]
+    events = [event.event for event in foveal.Run(finished).folder.events()]
     assert events.count("test split opened") == 1
     assert events.index("test split opened") > events.index("trained")
 
@@ -84,9 +84,18 @@ def test_the_same_seed_gives_the_same_bits_and_another_does_not(
     few_digits: Path, cache: Path, small: tuple[str, ...], finished: Path, tmp_path: Path
 ) -> None:
     torch.manual_seed(99)  # what a user did before must not matter
-    again = foveal.train(few_digits, recipe="model-s-02", settings=small, out=tmp_path / "again", cache=cache)
+    again = foveal.train(
+        foveal.DataOptions(few_digits, cache=cache),
+        recipe="model-s-02",
+        settings=small,
+        out=tmp_path / "again",
+    )
     other = foveal.train(
-        few_digits, recipe="model-s-02", settings=small, out=tmp_path / "other", cache=cache, seed=1
+        foveal.DataOptions(few_digits, cache=cache),
+        recipe="model-s-02",
+        settings=small,
+        out=tmp_path / "other",
+        seed=1,
     )
     assert bits(again) == bits(foveal.Run(finished))
     assert bits(other)["logits.weight"] != bits(again)["logits.weight"]
@@ -99,7 +108,10 @@ def test_the_users_random_numbers_are_left_alone(
     expected = torch.rand(3)
     torch.manual_seed(5)
     foveal.train(
-        few_digits, recipe="model-s-02", settings=[*small, "epochs=1"], out=tmp_path / "run", cache=cache
+        foveal.DataOptions(few_digits, cache=cache),
+        recipe="model-s-02",
+        settings=[*small, "epochs=1"],
+        out=tmp_path / "run",
     )
     assert torch.equal(torch.rand(3), expected)
 
@@ -127,20 +139,19 @@ def test_an_interrupted_run_is_taken_up_with_the_same_bits(
     before = signal.getsignal(signal.SIGINT)
     with pytest.raises(Interrupted, match="foveal resume") as caught:
         foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=small,
             out=tmp_path / "run",
-            cache=cache,
-            augment=StopAfter(batches),
+            options=foveal.TrainOptions(augment=StopAfter(batches)),
         )
     assert signal.getsignal(signal.SIGINT) is before
     assert caught.value.exit_code == 130
     assert foveal.Run(tmp_path / "run").folder.state == "interrupted"
-    resumed = foveal.resume(tmp_path / "run", augment=NOTHING)
+    resumed = foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))
     assert resumed.folder.state == "trained"
     assert bits(resumed) == bits(foveal.Run(finished))
-    assert "resumed" in [event["event"] for event in resumed.folder.events()]
+    assert "resumed" in [event.event for event in resumed.folder.events()]
 
 
 def test_sigterm_is_told_from_ctrl_c(
@@ -149,7 +160,11 @@ def test_sigterm_is_told_from_ctrl_c(
     stop = StopAfter(2, signal.SIGTERM)
     with pytest.raises(Interrupted) as caught:
         foveal.train(
-            few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache, augment=stop
+            foveal.DataOptions(few_digits, cache=cache),
+            recipe="model-s-02",
+            settings=small,
+            out=tmp_path / "run",
+            options=foveal.TrainOptions(augment=stop),
         )
     assert caught.value.exit_code == 143
 
@@ -159,16 +174,17 @@ def test_a_run_without_a_checkpoint_begins_again_from_its_seed(
 ) -> None:
     with pytest.raises(Interrupted):
         foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=small,
             out=tmp_path / "run",
-            cache=cache,
-            augment=StopAfter(4),
+            options=foveal.TrainOptions(augment=StopAfter(4)),
         )
     for file in (tmp_path / "run" / "checkpoints").iterdir():
         file.unlink()
-    assert bits(foveal.resume(tmp_path / "run", augment=NOTHING)) == bits(foveal.Run(finished))
+    assert bits(foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))) == bits(
+        foveal.Run(finished)
+    )
 
 
 def test_a_line_of_history_without_its_checkpoint_is_taken_back(
@@ -177,16 +193,17 @@ def test_a_line_of_history_without_its_checkpoint_is_taken_back(
     """As after a kill between the two writes; and the torn line of a third is there, too."""
     with pytest.raises(Interrupted):
         foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=small,
             out=tmp_path / "run",
-            cache=cache,
-            augment=StopAfter(10),
+            options=foveal.TrainOptions(augment=StopAfter(10)),
         )
     lines = (finished / "history.jsonl").read_text().splitlines(keepends=True)
     (tmp_path / "run" / "history.jsonl").write_text("".join(lines[:2]) + lines[2][:20])
-    assert bits(foveal.resume(tmp_path / "run", augment=NOTHING)) == bits(foveal.Run(finished))
+    assert bits(foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))) == bits(
+        foveal.Run(finished)
+    )
 
 
 def test_a_damaged_checkpoint_falls_back_to_the_one_before(
@@ -199,16 +216,17 @@ def test_a_damaged_checkpoint_falls_back_to_the_one_before(
 ) -> None:
     with pytest.raises(Interrupted):
         foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=small,
             out=tmp_path / "run",
-            cache=cache,
-            augment=StopAfter(17),
+            options=foveal.TrainOptions(augment=StopAfter(17)),
         )
     newest = max((tmp_path / "run" / "checkpoints").iterdir())
     newest.write_bytes(newest.read_bytes()[:-1])
-    assert bits(foveal.resume(tmp_path / "run", augment=NOTHING)) == bits(foveal.Run(finished))
+    assert bits(foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))) == bits(
+        foveal.Run(finished)
+    )
     assert f"{newest} is damaged" in capsys.readouterr().err
 
 
@@ -217,23 +235,21 @@ def test_an_own_augmentation_is_not_forgotten(
 ) -> None:
     with pytest.raises(Interrupted):
         foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=small,
             out=tmp_path / "run",
-            cache=cache,
-            augment=StopAfter(2),
+            options=foveal.TrainOptions(augment=StopAfter(2)),
         )
     with pytest.raises(RunError, match="your own augmentation"):
         foveal.resume(tmp_path / "run")
     with pytest.raises(RecipeError, match="the augmentation is your own"):
         foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=["flip=true"],
             out=tmp_path / "b",
-            cache=cache,
-            augment=NOTHING,
+            options=foveal.TrainOptions(augment=NOTHING),
         )
 
 
@@ -247,28 +263,31 @@ def test_resuming_with_other_data_or_threads_is_refused(
 ) -> None:
     with pytest.raises(Interrupted):
         foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=small,
             out=tmp_path / "run",
-            cache=cache,
-            augment=StopAfter(4),
+            options=foveal.TrainOptions(augment=StopAfter(4)),
         )
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
     (tmp_path / "run" / "environment.json").write_text(json.dumps({**environment, "threads": 77}))
     with pytest.raises(RunError, match="the number of threads was 77"):
-        foveal.resume(tmp_path / "run", augment=NOTHING)
+        foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))
     (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
     dataset = json.loads((tmp_path / "run" / "dataset.json").read_text())
     (tmp_path / "run" / "dataset.json").write_text(json.dumps({**dataset, "fingerprint": "0" * 64}))
     with pytest.raises(RunError, match="fingerprint"):
-        foveal.resume(tmp_path / "run", augment=NOTHING)
+        foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))
 
 
 def interrupted(few_digits: Path, cache: Path, small: tuple[str, ...], out: Path) -> Path:
     with pytest.raises(Interrupted):
         foveal.train(
-            few_digits, recipe="model-s-02", settings=small, out=out, cache=cache, augment=StopAfter(9)
+            foveal.DataOptions(few_digits, cache=cache),
+            recipe="model-s-02",
+            settings=small,
+            out=out,
+            options=foveal.TrainOptions(augment=StopAfter(9)),
         )
     return out
 
@@ -293,12 +312,12 @@ def test_force_goes_on_and_says_what_is_no_longer_promised(
         ("fingerprint", lambda: None),
     ):
         with pytest.raises(RunError, match=f"{expected}.*--force"):
-            foveal.resume(path, augment=NOTHING)
+            foveal.resume(path, options=foveal.TrainOptions(augment=NOTHING))
         repair()
-    run = foveal.resume(path, augment=NOTHING, force=True)
+    run = foveal.resume(path, force=True, options=foveal.TrainOptions(augment=NOTHING))
     assert "not to the bits of an uninterrupted run" in capsys.readouterr().err
-    (forced,) = [event for event in run.folder.events() if event["event"] == "forced"]
-    assert [each.split(" was ")[0].split(":")[0] for each in forced["differences"]] == [
+    (forced,) = [event for event in run.folder.events() if event.event == "forced"]
+    assert [each.split(" was ")[0].split(":")[0] for each in forced.differences] == [
         f"the images in {data} are not those",
         "the setting epochs",
     ]
@@ -318,9 +337,11 @@ def test_an_edited_recipe_is_refused_naming_the_setting(
     ):
         (path / "recipe.json").write_text(json.dumps(changed))
         with pytest.raises(RunError, match=named):
-            foveal.resume(path, augment=NOTHING)
+            foveal.resume(path, options=foveal.TrainOptions(augment=NOTHING))
     (path / "recipe.json").write_text(json.dumps(recipe))
-    assert bits(foveal.resume(path, augment=NOTHING)) == bits(foveal.Run(finished))
+    assert bits(foveal.resume(path, options=foveal.TrainOptions(augment=NOTHING))) == bits(
+        foveal.Run(finished)
+    )
 
 
 def test_checkpoints_within_an_epoch_change_no_bits(
@@ -334,9 +355,13 @@ def test_checkpoints_within_an_epoch_change_no_bits(
     saved: list[int] = []
     real = Session.save
     monkeypatch.setattr(Session, "save", lambda session: (saved.append(session.step), real(session)))
-    monkeypatch.setattr(loop, "SAVING", float("inf"))
+    monkeypatch.setattr(checkpoint_timer, "MAX_SAVING_SHARE", float("inf"))
     run = foveal.train(
-        few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache, save_every=1e-9
+        foveal.DataOptions(few_digits, cache=cache),
+        recipe="model-s-02",
+        settings=small,
+        out=tmp_path / "run",
+        options=foveal.TrainOptions(save_every=1e-9),
     )
     assert set(saved) == set(range(run.history[-1].step + 1))
     assert bits(run) == bits(foveal.Run(finished))
@@ -363,7 +388,12 @@ def test_a_signal_does_not_wait_for_a_validation(
         patch.setattr(loop, "_validate", endless)
         began = time.monotonic()
         with pytest.raises(Interrupted) as caught:
-            foveal.train(few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache)
+            foveal.train(
+                foveal.DataOptions(few_digits, cache=cache),
+                recipe="model-s-02",
+                settings=small,
+                out=tmp_path / "run",
+            )
         assert time.monotonic() - began < 30
         assert caught.value.exit_code == 143
     assert len(foveal.Run(tmp_path / "run").history) == 1
@@ -377,17 +407,18 @@ def test_a_run_stopped_at_its_very_last_step_ends_as_it_should(
     last = foveal.Run(finished).history[-1].step
     with pytest.raises(Interrupted):
         foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=small,
             out=tmp_path / "run",
-            cache=cache,
-            augment=StopAfter(last),
+            options=foveal.TrainOptions(augment=StopAfter(last)),
         )
     run = foveal.Run(tmp_path / "run")
-    assert checkpoint.checkpoint_steps(run.folder.checkpoints)[-1] == last
+    assert checkpoint.list_checkpoint_steps(run.folder.checkpoints)[-1] == last
     assert len(run.history) == 2
-    assert bits(foveal.resume(run.path, augment=NOTHING)) == bits(foveal.Run(finished))
+    assert bits(foveal.resume(run.path, options=foveal.TrainOptions(augment=NOTHING))) == bits(
+        foveal.Run(finished)
+    )
 
 
 def test_a_network_of_ones_own_is_not_resumed_without_its_initial_weights(
@@ -397,17 +428,16 @@ def test_a_network_of_ones_own_is_not_resumed_without_its_initial_weights(
     network = nn.Sequential(nn.Flatten(), nn.Linear(192, 3))
     with pytest.raises(Interrupted):
         foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             model=network,
             settings=settings,
             out=tmp_path / "run",
-            cache=cache,
-            augment=StopAfter(3),
+            options=foveal.TrainOptions(augment=StopAfter(3)),
         )
     for file in (tmp_path / "run" / "checkpoints").iterdir():
         file.unlink()
     with pytest.raises(RunError, match="no whole checkpoint left"):
-        foveal.resume(tmp_path / "run", model=network, augment=NOTHING)
+        foveal.resume(tmp_path / "run", model=network, options=foveal.TrainOptions(augment=NOTHING))
 
 
 def test_training_works_beside_the_main_thread(
@@ -416,7 +446,12 @@ def test_training_works_beside_the_main_thread(
     runs: list[foveal.Run] = []
     thread = threading.Thread(
         target=lambda: runs.append(
-            foveal.train(few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache)
+            foveal.train(
+                foveal.DataOptions(few_digits, cache=cache),
+                recipe="model-s-02",
+                settings=small,
+                out=tmp_path / "run",
+            )
         )
     )
     thread.start()
@@ -428,9 +463,12 @@ def test_without_validation_all_train_and_the_last_weights_are_kept(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     run = foveal.train(
-        few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache, validation="none"
+        foveal.DataOptions(few_digits, cache=cache, validation="none"),
+        recipe="model-s-02",
+        settings=small,
+        out=tmp_path / "run",
     )
-    assert run.folder.dataset["splits"]["train"]["n"] == 120
+    assert run.folder.dataset.splits["train"].n == 120
     assert run.history.column("validation_loss") == [None] * 3
     assert run.history.best.epoch == 3
     assert run.recipe.plateau is None
@@ -443,7 +481,9 @@ def test_without_validation_all_train_and_the_last_weights_are_kept(
 def test_a_recipe_from_a_run_trains_the_same_again(
     few_digits: Path, cache: Path, finished: Path, tmp_path: Path
 ) -> None:
-    run = foveal.train(few_digits, recipe=finished / "recipe.json", out=tmp_path / "run", cache=cache)
+    run = foveal.train(
+        foveal.DataOptions(few_digits, cache=cache), recipe=finished / "recipe.json", out=tmp_path / "run"
+    )
     assert bits(run) == bits(foveal.Run(finished))
 
 
@@ -464,7 +504,9 @@ class Own(nn.Module):
 def test_a_network_of_ones_own(few_digits: Path, cache: Path, tmp_path: Path) -> None:
     torch.manual_seed(0)
     settings = ["size=8", "epochs=2", "batch_size=16"]
-    run = foveal.train(few_digits, model=Own(), settings=settings, out=tmp_path / "run", cache=cache)
+    run = foveal.train(
+        foveal.DataOptions(few_digits, cache=cache), model=Own(), settings=settings, out=tmp_path / "run"
+    )
     file = next((few_digits / "test" / "3").iterdir())
     expected = run.predict(file)[0]
     assert run.evaluate("test").n == 30
@@ -480,11 +522,16 @@ def test_a_network_that_does_not_fit_is_refused_before_anything_is_written(
     few_digits: Path, cache: Path, tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match=r"returns \(2, 7\) for two images; logits of shape \(2, 3\)"):
-        foveal.train(few_digits, model=Own(classes=7), out=tmp_path / "run", cache=cache)
+        foveal.train(foveal.DataOptions(few_digits, cache=cache), model=Own(classes=7), out=tmp_path / "run")
     with pytest.raises(ModelError, match="your network fails"):
-        foveal.train(few_digits, model=nn.Linear(1, 2), out=tmp_path / "run", cache=cache)
+        foveal.train(foveal.DataOptions(few_digits, cache=cache), model=nn.Linear(1, 2), out=tmp_path / "run")
     with pytest.raises(RecipeError, match="no effect: the network is your own"):
-        foveal.train(few_digits, model=Own(), settings=["dropout=0.1"], out=tmp_path / "run", cache=cache)
+        foveal.train(
+            foveal.DataOptions(few_digits, cache=cache),
+            model=Own(),
+            settings=["dropout=0.1"],
+            out=tmp_path / "run",
+        )
     assert not (tmp_path / "run").exists()
 
 
@@ -501,7 +548,9 @@ class Tied(nn.Module):
 
 
 def test_tied_weights_are_saved(few_digits: Path, cache: Path, tmp_path: Path) -> None:
-    run = foveal.train(few_digits, model=Tied(), settings=["epochs=1"], out=tmp_path / "run", cache=cache)
+    run = foveal.train(
+        foveal.DataOptions(few_digits, cache=cache), model=Tied(), settings=["epochs=1"], out=tmp_path / "run"
+    )
     file = next((few_digits / "test" / "3").iterdir())
     assert foveal.Run(run.path, model=Tied()).predict(file)[0] == run.predict(file)[0]
 
@@ -510,9 +559,12 @@ def test_none_is_none_in_any_case(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     run = foveal.train(
-        few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache, validation="None"
+        foveal.DataOptions(few_digits, cache=cache, validation="None"),
+        recipe="model-s-02",
+        settings=small,
+        out=tmp_path / "run",
     )
-    assert run.folder.dataset["splits"]["validation"]["n"] == 0
+    assert run.folder.dataset.splits["validation"].n == 0
 
 
 def test_class_weights_change_what_is_learned(
@@ -531,12 +583,10 @@ def test_class_weights_change_what_is_learned(
     for weights in ("none", "balanced"):
         settings = [*small, f"class_weights={weights}", "epochs=2", "dropout=0"]
         run = foveal.train(
-            skewed,
+            foveal.DataOptions(skewed, cache=cache, validation="none"),
             recipe="model-s-02",
             settings=settings,
             out=tmp_path / weights,
-            cache=cache,
-            validation="none",
         )
         rare = run.evaluate("test").confusion
         found[weights] = sum(row[1] for row in rare)  # how often class 8 is said
@@ -562,8 +612,14 @@ SPRINT = (
 """Settings that make `sprint` small: 15 steps, the first of them on images of 8 pixels."""
 
 
-def sprint(data: Path, cache: Path, out: Path, *settings: str, **options: object) -> foveal.Run:
-    return foveal.train(data, recipe="sprint", settings=[*SPRINT, *settings], out=out, cache=cache, **options)
+def sprint(data: Path, cache: Path, out: Path, *settings: str, augment: object = None) -> foveal.Run:
+    return foveal.train(
+        foveal.DataOptions(data, cache=cache),
+        recipe="sprint",
+        settings=[*SPRINT, *settings],
+        out=out,
+        options=foveal.TrainOptions(augment=augment),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -586,7 +642,7 @@ def test_sprint_is_annealed(sprinted: Path) -> None:
     """15 steps in all: the last of each epoch is the 5th, 10th and 15th, and the last is no step of zero."""
     rates = foveal.Run(sprinted).history.column("learning_rate")
     assert rates == pytest.approx([0.1 * 11 / 15, 0.1 * 6 / 15, 0.1 * 1 / 15])
-    events = [event["event"] for event in foveal.Run(sprinted).folder.events()]
+    events = [event.event for event in foveal.Run(sprinted).folder.events()]
     assert "plateau" not in events
 
 
@@ -606,7 +662,7 @@ def test_sprint_is_taken_up_with_the_same_bits(
     expected = sprint(few_digits, cache, tmp_path / "whole", f"share={share}", augment=NOTHING)
     with pytest.raises(Interrupted):
         sprint(few_digits, cache, tmp_path / "run", f"share={share}", augment=StopAfter(batches))
-    resumed = foveal.resume(tmp_path / "run", augment=NOTHING)
+    resumed = foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))
     assert bits(resumed) == bits(expected)
 
 
@@ -643,16 +699,18 @@ def test_without_kernels_runs_are_about_the_same(
     """So nobody needs a compiler."""
     first = ["low_resolution.size=8"] if recipe == "sprint" else ["dropout=0", "dense=16"]
     settings = ["widths=[16, 16]", *first, "image.size=16", "epochs=1"]
-    with_them = foveal.train(few_digits, recipe=recipe, settings=settings, out=tmp_path / "a", cache=cache)
+    with_them = foveal.train(
+        foveal.DataOptions(few_digits, cache=cache), recipe=recipe, settings=settings, out=tmp_path / "a"
+    )
     with without_kernels():
         without_them = foveal.train(
-            few_digits, recipe=recipe, settings=settings, out=tmp_path / "b", cache=cache
+            foveal.DataOptions(few_digits, cache=cache), recipe=recipe, settings=settings, out=tmp_path / "b"
         )
     one, other = (each.history.column("loss")[0] for each in (with_them, without_them))
     assert one == pytest.approx(other, rel=0.02)
     file = next((few_digits / "test" / "3").iterdir())
     with without_kernels():  # nor to use what was trained with them
-        found = load(with_them.path).predict([file])[0].probability
+        found = load_bundle(with_them.path).predict([file])[0].probability
     assert found == pytest.approx(with_them.predict(file)[0].probability, rel=1e-3)
 
 
@@ -661,21 +719,20 @@ def test_resuming_with_other_kernels_is_refused(
 ) -> None:
     with pytest.raises(Interrupted):
         foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=small,
             out=tmp_path / "run",
-            cache=cache,
-            augment=StopAfter(4),
+            options=foveal.TrainOptions(augment=StopAfter(4)),
         )
     file = tmp_path / "run" / "environment.json"
     environment = json.loads(file.read_text())
-    assert environment["kernels"].endswith(kernels().about)
+    assert environment["kernels"].endswith(load_library().description)
     file.write_text(json.dumps({**environment, "kernels": "source 0123, compiler 1"}))
     with pytest.raises(
         RunError, match="what Foveal's kernels are made of was source 0123, compiler 1 and is"
     ):
-        foveal.resume(tmp_path / "run", augment=NOTHING)
+        foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))
 
 
 def test_validation_logits_are_those_of_the_kept_model(sprinted: Path) -> None:
@@ -685,7 +742,7 @@ def test_validation_logits_are_those_of_the_kept_model(sprinted: Path) -> None:
     file = sprinted / "predictions" / "validation.safetensors"
     stored = load_file(file)["logits"]
     rows = run.dataset.splits.validation
-    again = compute_logits(load(sprinted).network, run.dataset.pack.pixels, rows)
+    again = compute_logits(load_bundle(sprinted).network, run.dataset.pack.pixels, rows)
     assert np.array_equal(stored.numpy(), again)
     assert before is not None
     assert before.n == len(rows)
@@ -727,7 +784,10 @@ def test_odd_data_sets_train(tmp_path: Path, recipe: str, name: str) -> None:
     options = {"grey": name == "grey", "even": name == "one colour"}
     data = noise(tmp_path / "data", INPUTS.get(name, {"a": 20, "b": 20}), **options)
     run = foveal.train(
-        data, recipe=recipe, settings=RECIPES[recipe], out=tmp_path / "run", cache=tmp_path / "cache"
+        foveal.DataOptions(data, cache=tmp_path / "cache"),
+        recipe=recipe,
+        settings=RECIPES[recipe],
+        out=tmp_path / "run",
     )
     assert np.isfinite(run.history.column("loss")).all()
     assert np.isfinite(run.history.column("validation_loss")).all()
@@ -741,15 +801,18 @@ def test_one_image_a_class_trains_or_is_refused_with_the_reason(tmp_path: Path, 
     data = noise(tmp_path / "data", {"a": 1, "b": 1, "c": 1})
     settings = RECIPES[recipe]
     with pytest.raises(DataError, match="the class a has 1 readable images, too few"):
-        foveal.train(data, recipe=recipe, settings=settings, out=tmp_path / "run", cache=tmp_path / "cache")
+        foveal.train(
+            foveal.DataOptions(data, cache=tmp_path / "cache"),
+            recipe=recipe,
+            settings=settings,
+            out=tmp_path / "run",
+        )
     assert not (tmp_path / "run").exists()
     run = foveal.train(
-        data,
+        foveal.DataOptions(data, validation="none", cache=tmp_path / "cache"),
         recipe=recipe,
         settings=settings,
-        validation="none",
         out=tmp_path / "run",
-        cache=tmp_path / "cache",
     )
     assert np.isfinite(run.history.column("loss")).all()
 
@@ -762,12 +825,10 @@ def test_a_last_batch_of_one_image_of_one_pixel_trains(tmp_path: Path, with_kern
 
     def run() -> foveal.Run:
         return foveal.train(
-            data,
+            foveal.DataOptions(data, validation="none", cache=tmp_path / "cache"),
             recipe="sprint",
             settings=settings,
-            validation="none",
             out=tmp_path / "run",
-            cache=tmp_path / "cache",
         )
 
     if with_kernels:
@@ -789,16 +850,21 @@ def test_divergence_is_named_with_its_step(
     tmp_path: Path, few_digits: Path, cache: Path, recipe: str, settings: list[str]
 ) -> None:
     with pytest.raises(DivergenceError, match=r"(loss became|no longer finite).* step (\d+)") as caught:
-        foveal.train(few_digits, recipe=recipe, settings=settings, out=tmp_path / "run", cache=cache)
+        foveal.train(
+            foveal.DataOptions(few_digits, cache=cache),
+            recipe=recipe,
+            settings=settings,
+            out=tmp_path / "run",
+        )
     assert caught.value.exit_code == 3
     folder = foveal.Run(tmp_path / "run").folder
     assert folder.state != "trained"
     if "loss became" in str(caught.value):
-        (event,) = [each for each in folder.events() if each["event"] == "diverged"]
-        assert len(event["files"]) == len(set(event["files"])) >= 4
-        assert event["files"][0] in str(caught.value)
-        assert f"step {event['step']}" in str(caught.value)
-        assert all((few_digits / file).is_file() for file in event["files"])
+        (event,) = [each for each in folder.events() if each.event == "diverged"]
+        assert len(event.files) == len(set(event.files)) >= 4
+        assert event.files[0] in str(caught.value)
+        assert f"step {event.step}" in str(caught.value)
+        assert all((few_digits / file).is_file() for file in event.files)
 
 
 def test_divergence_after_an_interruption_is_named_with_the_runs_step(
@@ -807,16 +873,15 @@ def test_divergence_after_an_interruption_is_named_with_the_runs_step(
     """Steps are counted from the beginning of the run, not of the epoch or of the process."""
     with pytest.raises(Interrupted):
         foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=small,
             out=tmp_path / "run",
-            cache=cache,
-            augment=StopAfter(9),
+            options=foveal.TrainOptions(augment=StopAfter(9)),
         )
     newest = max((tmp_path / "run" / "checkpoints").iterdir())
     assert newest.name == "step-000009.safetensors"
-    real = registry.build
+    real = registry.build_network
 
     def broken(*args: object, **options: object) -> nn.Module:
         network = real(*args, **options)
@@ -824,9 +889,9 @@ def test_divergence_after_an_interruption_is_named_with_the_runs_step(
         return network
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(registry, "build", broken)
+        patch.setattr(registry, "build_network", broken)
         with pytest.raises(DivergenceError, match="loss became nan at step 10;"):
-            foveal.resume(tmp_path / "run", augment=NOTHING)
+            foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))
 
 
 def test_stop_is_asked_after_each_epoch_but_the_last(
@@ -837,12 +902,11 @@ def test_stop_is_asked_after_each_epoch_but_the_last(
     def train(name: str, at: int) -> foveal.Run:
         asked.clear()
         return foveal.train(
-            few_digits,
+            foveal.DataOptions(few_digits, cache=cache),
             recipe="model-s-02",
             settings=small,
             out=tmp_path / name,
-            cache=cache,
-            stop=lambda record: asked.append(record.epoch) or record.epoch == at,
+            options=foveal.TrainOptions(stop=lambda record: asked.append(record.epoch) or record.epoch == at),
         )
 
     assert train("whole", at=3).summary()["stopped"] == "finished"

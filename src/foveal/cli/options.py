@@ -1,0 +1,119 @@
+"""The options that several verbs share. Each is declared here, once."""
+
+import argparse
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foveal.data.options import DataOptions
+    from foveal.run.options import TrainOptions
+
+Verbs = Any
+"""What `add_subparsers` returns; argparse has no public name for it."""
+
+
+def add_data(verb: argparse.ArgumentParser) -> None:
+    """Add the data folder, and how it is divided: `--validation`, `--group`, `--cache`."""
+    verb.add_argument(
+        "data", metavar="DIR", type=Path, help="train1…N/CLASS, train/CLASS with test/CLASS, or CLASS"
+    )
+    verb.add_argument(
+        "--validation", metavar="SPLIT", help="the split that validates, such as train2; none: all train"
+    )
+    verb.add_argument("--group", metavar="REGEX", help="images whose paths match alike are never divided")
+    add_cache(verb, default="the user's cache folder")
+
+
+def get_data(args: argparse.Namespace) -> "DataOptions":
+    """Return what `add_data` parsed."""
+    from foveal.data.options import DataOptions
+
+    return DataOptions(args.data, validation=args.validation, group=args.group, cache=args.cache)
+
+
+def add_cache(verb: argparse.ArgumentParser, *, default: str) -> None:
+    """Add `--cache`."""
+    verb.add_argument(
+        "--cache", metavar="DIR", type=Path, help=f"the folder for decoded images; default: {default}"
+    )
+
+
+def add_recipe(options: Any, *, default: str | None = None) -> None:  # noqa: ANN401 - a parser or a group of one
+    """Add `--recipe`."""
+    text = "a name (foveal recipes) or a .toml or .json file"
+    options.add_argument("--recipe", metavar="NAME", help=text + (f"; default: {default}" if default else ""))
+
+
+def add_budget(options: Any, text: str) -> None:  # noqa: ANN401 - a parser or a group of one
+    """Add `--budget`, with what it means for the verb."""
+    options.add_argument("--budget", metavar="TIME", help=f"such as 30s, 5m or 1h: {text}")
+
+
+def add_settings(verb: argparse.ArgumentParser) -> None:
+    """Add `--set`."""
+    verb.add_argument(
+        "--set", metavar="KEY=VALUE", dest="settings", action="append", default=[], help="change the recipe"
+    )
+
+
+def add_seed(verb: argparse.ArgumentParser) -> None:
+    """Add `--seed`."""
+    verb.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
+
+
+def add_out(verb: argparse.ArgumentParser, metavar: str, name: str) -> None:
+    """Add `--out`, the folder that the verb makes."""
+    verb.add_argument("--out", metavar=metavar, type=Path, help=f"default: runs/DATE-TIME-{name}")
+
+
+def add_saving(verb: argparse.ArgumentParser) -> None:
+    """Add `--save-every` and `--log`."""
+    verb.add_argument(
+        "--save-every",
+        metavar="S",
+        type=float,
+        default=60.0,
+        help="seconds between checkpoints within an epoch; default: 60; one follows each epoch",
+    )
+    add_log(verb)
+
+
+def add_log(verb: argparse.ArgumentParser) -> None:
+    """Add `--log`."""
+    verb.add_argument(
+        "--log",
+        metavar="WHERE",
+        action="append",
+        default=[],
+        help="also send every epoch's figures to tensorboard (RUN/tensorboard) or mlflow "
+        "(MLFLOW_TRACKING_URI); may be given twice",
+    )
+
+
+def get_saving(args: argparse.Namespace) -> "TrainOptions":
+    """Return what `add_saving` parsed."""
+    from foveal.run.options import TrainOptions
+
+    return TrainOptions(save_every=args.save_every, log=args.log)
+
+
+def add_evaluate(verb: argparse.ArgumentParser) -> None:
+    """Add `--evaluate`."""
+    verb.add_argument("--evaluate", action="store_true", help="go on: test, and write the report")
+
+
+def add_split(verb: argparse.ArgumentParser) -> None:
+    """Add `--split`."""
+    verb.add_argument("--split", choices=("test", "validation"), default="test", help="default: test")
+
+
+def add_runs_folder(verb: argparse.ArgumentParser) -> None:
+    """Add the folder of runs."""
+    verb.add_argument(
+        "folder", metavar="FOLDER", type=Path, nargs="?", default=Path("runs"), help="default: runs"
+    )
+
+
+def add_json(verb: argparse.ArgumentParser) -> None:
+    """Add `--json`."""
+    verb.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
