@@ -17,7 +17,8 @@ from keras.src.backend.common import dtypes
 
 from foveal.data.batches import Batch
 from foveal.models import registry
-from foveal.recipe import recipe as recipes
+from foveal.recipe import optimizers as optimizer_configs
+from foveal.recipe.networks import ModelS
 from foveal.training import optimizers
 from foveal.training.epoch import (
     TrainingState,
@@ -56,7 +57,7 @@ def batches() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def ours(dtype: torch.dtype = torch.float64, dropout: float = 0.0) -> nn.Module:
-    config = recipes.ModelS(dropout=dropout)
+    config = ModelS(dropout=dropout)
     return registry.build_network(config, size=32, channels=3, classes=10, seed=1).to(dtype)
 
 
@@ -97,12 +98,14 @@ def test_gradients_agree(batches: list) -> None:
 @pytest.mark.parametrize(
     ("config", "judges", "l2"),
     [
-        (recipes.RMSprop(learning_rate=RATE), lambda: keras.optimizers.RMSprop(RATE), 0.0),
-        (recipes.Adam(learning_rate=RATE), lambda: keras.optimizers.Adam(RATE), 1e-3),
+        (optimizer_configs.RMSprop(learning_rate=RATE), lambda: keras.optimizers.RMSprop(RATE), 0.0),
+        (optimizer_configs.Adam(learning_rate=RATE), lambda: keras.optimizers.Adam(RATE), 1e-3),
     ],
     ids=["rmsprop", "adam-l2"],
 )
-def test_weights_agree_after_twenty_steps(batches: list, config: recipes.RMSprop, judges, l2: float) -> None:
+def test_weights_agree_after_twenty_steps(
+    batches: list, config: optimizer_configs.RMSprop, judges, l2: float
+) -> None:
     network, model = ours(), judge.build(dtype="float64", l2=l2)
     judge.copy_weights(network, model)
     state = TrainingState(

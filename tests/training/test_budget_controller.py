@@ -163,14 +163,14 @@ def at(seconds: int) -> str:
 PLAN = Planned(
     time=at(3),
     seconds=100.0,
-    spent=7.0,
-    reserve=5.0,
-    judging=2.0,
-    most=50,
+    seconds_spent=7.0,
+    reserve_seconds=5.0,
+    evaluation_seconds=2.0,
+    max_steps=50,
     pace=PlannedPace(low=1.0, full=2.0, share=0.5),
-    why=(),
-    more="",
-    tested=False,
+    reasons=(),
+    outlook="",
+    includes_test=False,
 )
 
 

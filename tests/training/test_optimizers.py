@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from foveal.models import registry
-from foveal.recipe import recipe as recipes
+from foveal.recipe import optimizers as optimizer_configs
+from foveal.recipe.networks import Sprint
 from foveal.training import optimizers
 from foveal.training.optimizers import Muon, orthogonalise
 
@@ -149,8 +150,8 @@ def test_gradient_descent_is_torchs(nesterov: bool) -> None:
 
 
 def test_muon_has_rates_of_their_own_for_filters_heads_and_biases() -> None:
-    network = registry.build_network(recipes.Sprint(widths=(16, 16)), size=8, channels=3, classes=4, seed=0)
-    config = recipes.Muon(learning_rate=0.1, bias_learning_rate=2.0, head_learning_rate=3.0)
+    network = registry.build_network(Sprint(widths=(16, 16)), size=8, channels=3, classes=4, seed=0)
+    config = optimizer_configs.Muon(learning_rate=0.1, bias_learning_rate=2.0, head_learning_rate=3.0)
     groups = optimizers.build_optimizer(config, network, l2=0.0).param_groups
     names = {id(each): name for name, each in network.named_parameters()}
     found = [
@@ -173,11 +174,16 @@ class Odd(nn.Module):
         self.unused = nn.Parameter(torch.ones(()))
 
 
-CONFIGS = [recipes.RMSprop(), recipes.Adam(), recipes.SGD(), recipes.Muon()]
+CONFIGS = [
+    optimizer_configs.RMSprop(),
+    optimizer_configs.Adam(),
+    optimizer_configs.SGD(),
+    optimizer_configs.Muon(),
+]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
-def test_every_parameter_of_any_rank_is_trained_once(config: recipes.Muon) -> None:
+def test_every_parameter_of_any_rank_is_trained_once(config: optimizer_configs.Muon) -> None:
     network = Odd()
     optimizer = optimizers.build_optimizer(config, network, l2=0.0)
     trained = [each for group in optimizer.param_groups for each in group["params"]]
@@ -191,7 +197,7 @@ def test_every_parameter_of_any_rank_is_trained_once(config: recipes.Muon) -> No
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
-def test_a_group_without_gradients_is_passed_over(config: recipes.Muon) -> None:
+def test_a_group_without_gradients_is_passed_over(config: optimizer_configs.Muon) -> None:
     """Also in double precision, where torch's kernels do the work."""
     for dtype in (torch.float32, torch.float64):
         network = nn.Linear(3, 2).to(dtype)
@@ -204,7 +210,7 @@ def test_a_group_without_gradients_is_passed_over(config: recipes.Muon) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS[:3], ids=lambda config: config.name)
-def test_the_penalty_falls_on_what_has_a_rank_of_two(config: recipes.SGD) -> None:
+def test_the_penalty_falls_on_what_has_a_rank_of_two(config: optimizer_configs.SGD) -> None:
     """Its gradient, 2·l2·w, with no other: weights shrink, biases stay."""
     network = nn.Linear(3, 2)
     nn.init.constant_(network.bias, 1.0)

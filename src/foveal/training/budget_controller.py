@@ -135,7 +135,7 @@ def replay_budget(events: Sequence[Event]) -> tuple[BudgetController, float] | N
         return None
     plan, after = events[first], events[first:]
     assert isinstance(plan, Planned)
-    spent = plan.spent
+    spent = plan.seconds_spent
     replay: dict[int, int] = {}
     for event, next_event in pairwise(after):
         if not isinstance(next_event, Resumed):
@@ -147,10 +147,10 @@ def replay_budget(events: Sequence[Event]) -> tuple[BudgetController, float] | N
             replay[event.step] = event.steps
     controller = BudgetController(
         seconds=plan.seconds,
-        reserve=plan.reserve,
-        evaluation_seconds=plan.judging,
+        reserve=plan.reserve_seconds,
+        evaluation_seconds=plan.evaluation_seconds,
         pace=Pace(**asdict(plan.pace)),
-        max_steps=plan.most,
+        max_steps=plan.max_steps,
         replay=replay,
     )
     return controller, spent

@@ -90,7 +90,7 @@ def read_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer) -> Che
         raise DamagedError(f"the checkpoint {path} is damaged: {error}") from error
     try:
         _check_tensors(header.claims, network, optimizer)
-        tensors = tensor_file.unpack(content)
+        tensors = tensor_file.parse_tensors(content)
         metadata = json.loads(header.metadata["foveal"])
         state, groups = metadata["state"], metadata["optimizer"]
         for stored, current in zip(groups, optimizer.state_dict()["param_groups"], strict=True):

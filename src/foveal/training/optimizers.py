@@ -153,13 +153,13 @@ class RMSprop(Optimizer):
             if steps.supports(group["params"]):
                 parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
                 squares = self._get_state(parameters, "mean_square")
-                steps.rmsprop(
+                steps.step_rmsprop(
                     parameters,
                     squares,
-                    rate=group["lr"],
+                    learning_rate=group["lr"],
                     rho=group["rho"],
                     epsilon=group["epsilon"],
-                    decay=group["weight_decay"],
+                    weight_decay=group["weight_decay"],
                 )
                 continue
             parameters, gradients = _collect_gradients(group)
@@ -196,15 +196,15 @@ class Adam(Optimizer):
             )
             if steps.supports(group["params"]):
                 parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
-                steps.adam(
+                steps.step_adam(
                     parameters,
                     self._get_state(parameters, "mean"),
                     self._get_state(parameters, "mean_square"),
-                    rate=group["lr"] * correction,
+                    learning_rate=group["lr"] * correction,
                     beta_1=group["beta_1"],
                     beta_2=group["beta_2"],
                     epsilon=group["epsilon"],
-                    decay=group["weight_decay"],
+                    weight_decay=group["weight_decay"],
                 )
                 continue
             parameters, gradients = _collect_gradients(group)
