@@ -26,14 +26,14 @@ check: .venv/all
 docs: .venv/all
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
 
-# The short measurements, some minutes on a quiet machine, printed and not kept; benchmarks/ has the long ones.
+# The short measurements: some minutes on an idle machine, printed and not kept. benchmarks/README.md lists the others.
 #   make bench DATA=cifar10      (made by: foveal data get cifar10 cifar10)
 DATA ?= cifar10
 bench: .venv/all
-	.venv/bin/python benchmarks/throughput.py $(DATA) --quick --tensorflow
-	.venv/bin/python benchmarks/evaluation.py $(DATA) --quick --tensorflow
-	.venv/bin/python benchmarks/start.py $(DATA) --recipe sprint --quick --tensorflow
-	.venv/bin/python benchmarks/process.py $(DATA) --recipe sprint --quick
+	.venv/bin/python -m benchmarks.speed.throughput $(DATA) --quick --tensorflow
+	.venv/bin/python -m benchmarks.speed.evaluation $(DATA) --quick --tensorflow
+	.venv/bin/python -m benchmarks.speed.start $(DATA) --recipe sprint --quick --tensorflow
+	.venv/bin/python -m benchmarks.speed.process $(DATA) --recipe sprint --quick
 
 format: .venv/all
 	.venv/bin/ruff check --fix .

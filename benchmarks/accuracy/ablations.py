@@ -1,96 +1,87 @@
-"""What each part of the recipe `sprint` buys: runs without it, or with another in its place.
+"""What each part of the recipe `sprint` contributes: runs without it, or with another in its place.
 
     foveal data get cifar10 cifar10
-    python benchmarks/ablations.py cifar10
-    python benchmarks/ablations.py cifar10 --table
+    python -m benchmarks.accuracy.ablations cifar10
+    python -m benchmarks.accuracy.ablations --table
 
-Trains every variant with the seeds 0 to 4 on the notebook's four training folders and judges it on its
-validation folder; the test folder stays closed. A result is added to `benchmarks/results/ablations.jsonl` as
-soon as it is there, and what is there already is not run again; `--table` prints them as Markdown, the table
-in `docs/sprint.md`. The seconds are processor time on one thread, which depends less on what else the machine
-does than the clock; two processes may share the work (`--part 0/2`, `--part 1/2`).
+Trains every variant with the seeds 0 to 4 on the notebook's four training folders, and evaluates it on the
+validation folder; the test folder stays closed. A result is added to
+`benchmarks/results/accuracy/ablations.jsonl` as soon as it is there, and what is there already is not run
+again. `--table` prints them as Markdown, the table in `docs/sprint.md`. The seconds are processor time on one
+thread, which depends less than wall time on what else the machine does. Two processes may share the work
+(`--part 0/2`, `--part 1/2`). About half an hour.
 """
 
-import argparse
 import contextlib
 import json
 import platform
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
+from unittest import mock
 
 import torch
 from torch import Tensor, nn
 
 import foveal
+from benchmarks import RESULTS
+from benchmarks.measurement.command_line import create_parser
+from benchmarks.measurement.journal import Journal, Line
 from foveal.models import sprint
 from foveal.training import optimizers
 
-RESULTS = Path(__file__).parent / "results" / "ablations.jsonl"
+FILE = RESULTS / "accuracy" / "ablations.jsonl"
 SEEDS = range(5)
-STUDENT = 2.776
-"""95 % of Student's distribution with four degrees of freedom lie within so many standard errors."""
+T_QUANTILE = 2.776
+"""The 97.5 % quantile of Student's t distribution with four degrees of freedom."""
+REFERENCE = "the recipe"
+"""The name of the variant that changes nothing."""
 
 
-@contextlib.contextmanager
-def random_patches() -> Iterator[None]:
-    """Take random filters of the whitening's size in its place."""
+def use_random_patches() -> AbstractContextManager[object]:
+    """Use random filters of the same norm in place of those that whiten the patches."""
+    compute_whitening = sprint.compute_whitening
 
-    def random(images: Tensor, filters: int) -> tuple[Tensor, Tensor]:
-        weight, _ = whitening(images, filters)
+    def draw_filters(images: Tensor, filters: int) -> tuple[Tensor, Tensor]:
+        weight, _ = compute_whitening(images, filters)
         drawn = torch.randn(weight.shape, dtype=weight.dtype)
         drawn *= (weight.square().sum((1, 2, 3)) / drawn.square().sum((1, 2, 3))).sqrt()[:, None, None, None]
         pixels = images.mean((0, 2, 3)).double()
         return drawn, -(drawn * pixels[:, None, None]).sum((1, 2, 3))
 
-    whitening, sprint.whitening_filters = sprint.whitening_filters, random
-    try:
-        yield
-    finally:
-        sprint.whitening_filters = whitening
+    return mock.patch.object(sprint, "compute_whitening", draw_filters)
 
 
-@contextlib.contextmanager
-def no_identity() -> Iterator[None]:
+def skip_identity_initialisation() -> AbstractContextManager[object]:
     """Leave the filters as torch draws them."""
-    dirac = nn.init.dirac_
-    nn.init.dirac_ = lambda tensor, groups=1: tensor
-    try:
-        yield
-    finally:
-        nn.init.dirac_ = dirac
+    return mock.patch.object(nn.init, "dirac_", lambda tensor, **_: tensor)
 
 
-@contextlib.contextmanager
-def gradient_descent(rate: float) -> Iterator[None]:
-    """Train the filters as the rest is trained, by Nesterov's momentum, in place of Muon."""
+def train_filters_with_sgd(rate: float) -> AbstractContextManager[object]:
+    """Train the filters like the other weights, with Nesterov's momentum in place of Muon."""
     build = optimizers.build
 
-    def without_muon(config: Any, network: nn.Module, *, l2: float) -> optimizers.Optimizer:  # noqa: ANN401
-        made = build(config, network, l2=l2)
-        filters = made.param_groups[0]
+    def build_without_muon(config: Any, *args: Any, **options: Any) -> optimizers.Optimizer:  # noqa: ANN401
+        optimizer = build(config, *args, **options)
+        filters = optimizer.param_groups[0]
         filters |= {"lr": rate, "iterations": 0, "momentum": config.sgd_momentum}
-        return made
+        return optimizer
 
-    optimizers.build = without_muon
-    try:
-        yield
-    finally:
-        optimizers.build = build
+    return mock.patch.object(optimizers, "build", build_without_muon)
 
 
-VARIANTS: dict[str, tuple[list[str], Callable[[], AbstractContextManager[None]]]] = {
-    "the recipe": ([], contextlib.nullcontext),
-    "random patches in place of whitening": ([], random_patches),
-    "no identity-like initialisation": ([], no_identity),
+VARIANTS: dict[str, tuple[list[str], Callable[[], AbstractContextManager[object]]]] = {
+    REFERENCE: ([], contextlib.nullcontext),
+    "random patches in place of whitening": ([], use_random_patches),
+    "no identity-like initialisation": ([], skip_identity_initialisation),
     "ReLU in place of SiLU": (["activation=relu"], contextlib.nullcontext),
-    "gradient descent for the filters, rate 1": ([], lambda: gradient_descent(1.0)),
-    "gradient descent for the filters, rate 3": ([], lambda: gradient_descent(3.0)),
-    "gradient descent for the filters, rate 10": ([], lambda: gradient_descent(10.0)),
+    "gradient descent for the filters, rate 1": ([], lambda: train_filters_with_sgd(1.0)),
+    "gradient descent for the filters, rate 3": ([], lambda: train_filters_with_sgd(3.0)),
+    "gradient descent for the filters, rate 10": ([], lambda: train_filters_with_sgd(10.0)),
     "flips by chance": (["alternate=false"], contextlib.nullcontext),
     "no flips": (["alternate=false", "flip=false"], contextlib.nullcontext),
     "with shifts by up to 2 pixels": (["shift=2"], contextlib.nullcontext),
@@ -107,86 +98,76 @@ VARIANTS: dict[str, tuple[list[str], Callable[[], AbstractContextManager[None]]]
 
 def main() -> None:
     """Run what has no result yet, or print the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="CIFAR-10 as `foveal data get cifar10` writes it")
+    parser = create_parser(__doc__)
+    parser.add_argument("data", type=Path, nargs="?", help="CIFAR-10 as `foveal data get cifar10` writes it")
     parser.add_argument("--cache", type=Path, help="where decoded images are kept")
     parser.add_argument("--part", default="0/1", metavar="I/N", help="every N-th variant, from the I-th")
     parser.add_argument("--table", action="store_true", help="print what is there")
-    asked = parser.parse_args()
-    if asked.table:
-        print(table())
+    args = parser.parse_args()
+    journal = Journal(FILE)
+    if args.table:
+        print(format_results(journal.read_lines()))
         return
+    if args.data is None:
+        parser.error("name DATA")
     torch.set_num_threads(1)
-    part, parts = map(int, asked.part.split("/"))
-    for name in list(VARIANTS)[part::parts]:
+    data = foveal.DataOptions(args.data, validation="train2", cache=args.cache)
+    part, parts = map(int, args.part.split("/"))
+    for variant in list(VARIANTS)[part::parts]:
         for seed in SEEDS:
-            if not any(each["variant"] == name and each["seed"] == seed for each in results()):
-                measure(asked.data, asked.cache, name, seed)
+            if journal.find({"variant": variant, "seed": seed}) is None:
+                line = measure(data, variant, seed)
+                with FILE.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps(line) + "\n")
+                print(f"{variant}, seed {seed}: {line['accuracy']:.2%}", flush=True)
 
 
-def results() -> list[dict[str, Any]]:
-    """Read what is there."""
-    if not RESULTS.exists():
-        return []
-    return [json.loads(line) for line in RESULTS.read_text(encoding="utf-8").splitlines()]
-
-
-def measure(data: Path, cache: Path | None, name: str, seed: int) -> None:
-    """Train one variant with one seed and add its result."""
-    settings, changed = VARIANTS[name]
-    with tempfile.TemporaryDirectory() as folder, changed():
+def measure(data: foveal.DataOptions, variant: str, seed: int) -> Line:
+    """Train one variant with one seed, and return its result."""
+    settings, change = VARIANTS[variant]
+    with tempfile.TemporaryDirectory() as folder, change():
         began = time.process_time()
-        run = foveal.train(
-            data,
-            recipe="sprint",
-            validation="train2",
-            seed=seed,
-            settings=settings,
-            out=Path(folder) / "run",
-            cache=cache,
-        )
+        out = Path(folder) / "run"
+        run = foveal.train(data, recipe="sprint", seed=seed, settings=settings, out=out)
         seconds = time.process_time() - began
         validation = run.evaluation("validation")
         assert validation is not None
         environment = run.folder.environment
-    line = {
-        "variant": name,
+    return {
+        "variant": variant,
         "settings": settings,
         "seed": seed,
         "accuracy": validation.accuracy,
         "loss": validation.loss,
         "cpu_seconds": round(seconds, 2),
         "machine": platform.machine(),
-        **{each: environment[each] for each in ("foveal", "torch", "kernels", "instructions", "threads")},
+        "foveal": environment.foveal,
+        "torch": environment.torch,
+        "kernels": environment.kernels,
+        "instructions": environment.instructions,
+        "threads": environment.threads,
     }
-    RESULTS.parent.mkdir(exist_ok=True)
-    with RESULTS.open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    print(f"{name}, seed {seed}: {validation.accuracy:.2%}", flush=True)
 
 
-def table() -> str:
-    """Lay out accuracies, the differences to the recipe paired by seed, and processor seconds."""
-    found = results()
-    recipe = {each["seed"]: each for each in found if each["variant"] == "the recipe"}
-    lines = [
+def format_results(lines: list[Line]) -> str:
+    """Return a table of accuracies, differences from the recipe paired by seed, and processor seconds."""
+    reference = {line["seed"]: line["accuracy"] for line in lines if line["variant"] == REFERENCE}
+    rows = [
         "| variant | n | validation accuracy | points against the recipe (95 %) | processor seconds |",
         "|---|---|---|---|---|",
     ]
-    for name in VARIANTS:
-        runs = [each for each in found if each["variant"] == name]
+    for variant in VARIANTS:
+        runs = [line for line in lines if line["variant"] == variant]
         if not runs:
             continue
-        accuracies = [100 * each["accuracy"] for each in runs]
-        differences = [100 * (each["accuracy"] - recipe[each["seed"]]["accuracy"]) for each in runs]
-        spread = STUDENT * stdev(differences) / len(differences) ** 0.5
-        change = "" if name == "the recipe" else f"{mean(differences):+.2f} (±{spread:.2f})"
-        seconds = mean(each["cpu_seconds"] for each in runs)
+        accuracies = [100 * run["accuracy"] for run in runs]
+        differences = [100 * (run["accuracy"] - reference[run["seed"]]) for run in runs]
+        half_width = T_QUANTILE * stdev(differences) / len(differences) ** 0.5
+        change = "" if variant == REFERENCE else f"{mean(differences):+.2f} (±{half_width:.2f})"
+        seconds = mean(run["cpu_seconds"] for run in runs)
         accuracy = f"{mean(accuracies):.2f} % ± {stdev(accuracies):.2f}"
-        lines.append(f"| {name} | {len(runs)} | {accuracy} | {change} | {seconds:.1f} |")
-    return "\n".join(lines)
+        rows.append(f"| {variant} | {len(runs)} | {accuracy} | {change} | {seconds:.1f} |")
+    return "\n".join(rows)
 
 
 if __name__ == "__main__":

@@ -1,28 +1,38 @@
-"""Print what each step of the series bought, and how `model-s-02` compares with the notebook's log.
+"""Print the gain of each step of the series, and `model-s-02` beside the notebook's log.
 
-    python benchmarks/series.py
+    python -m benchmarks.accuracy.series
 
-Reads `benchmarks/results/`, which `model_s.py` and `notebook_keras.py` write.
+Reads `benchmarks/results/accuracy/model-s/`, which `benchmarks.accuracy.model_s` writes.
 """
 
 import json
 import statistics
-from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).parent / "results"
+from benchmarks import RESULTS
+from benchmarks.measurement.command_line import create_parser
+
+Result = dict[str, Any]
 NOTEBOOK = {"accuracy": 0.8155, "epochs": 19, "best_epoch": 13}
 """What the notebook's own log says."""
 NOTEBOOK_LOSSES = (1.7873, 1.3130, 1.1322, 1.0178, 0.9234, 0.8560, 0.7856, 0.7346)
-"""Its training losses, epoch by epoch, up to its first cut of the learning rate."""
+"""The training losses in the notebook's log, epoch by epoch, up to its first cut of the learning rate."""
 
 
 def main() -> None:
-    """Print the table."""
-    runs: dict[str, list[dict[str, Any]]] = {}
-    for file in sorted((RESULTS / "model-s").glob("model-s-??-?.json")):
+    """Print the tables."""
+    create_parser(__doc__).parse_args()
+    runs: dict[str, list[Result]] = {}
+    for file in sorted((RESULTS / "accuracy" / "model-s").glob("model-s-??-?.json")):
         result = json.loads(file.read_text())
         runs.setdefault(result["recipe"], []).append(result)
+    print_steps(runs)
+    print()
+    print_losses(runs.get("model-s-02", []))
+
+
+def print_steps(runs: dict[str, list[Result]]) -> None:
+    """Print each recipe's test accuracy, and its gain over the recipe before."""
     print("| CIFAR-10, test folder | runs | epochs | best epoch | test accuracy | against the step before |")
     print("|---|---|---|---|---|---|")
     print(
@@ -37,21 +47,23 @@ def main() -> None:
             low, high = results[0]["test"]["accuracy_interval"]
             spread = f"{mean:.2%} (95 % interval {low:.2%} to {high:.2%})"
         else:
-            each = ", ".join(f"{accuracy:.2%}" for accuracy in accuracies)
-            spread = f"{mean:.2%} ± {statistics.stdev(accuracies):.2%} ({each})"
+            single = ", ".join(f"{accuracy:.2%}" for accuracy in accuracies)
+            spread = f"{mean:.2%} ± {statistics.stdev(accuracies):.2%} ({single})"
         gain = "" if before is None else f"{(mean - before) * 100:+.2f} points"
         epochs = ", ".join(str(result["epochs"]) for result in results)
         best = ", ".join(str(result["best_epoch"]) for result in results)
         print(f"| `{recipe}` | {len(results)} | {epochs} | {best} | {spread} | {gain} |")
         before = mean
-    print("\n| training loss in epoch | " + " | ".join(map(str, range(1, 9))) + " |")
+
+
+def print_losses(results: list[Result]) -> None:
+    """Print the training losses of the first epochs, beside the notebook's."""
+    print("| training loss in epoch | " + " | ".join(map(str, range(1, 9))) + " |")
     print("|---|" + "---|" * 8)
     print("| the notebook | " + " | ".join(f"{loss:.3f}" for loss in NOTEBOOK_LOSSES) + " |")
-    for result in runs.get("model-s-02", []):
-        losses = [record["loss"] for record in result["history"][:8]]
-        print(
-            f"| `model-s-02`, seed {result['seed']} | " + " | ".join(f"{loss:.3f}" for loss in losses) + " |"
-        )
+    for result in results:
+        losses = " | ".join(f"{epoch['loss']:.3f}" for epoch in result["history"][:8])
+        print(f"| `model-s-02`, seed {result['seed']} | {losses} |")
 
 
 if __name__ == "__main__":

@@ -1,80 +1,75 @@
-"""Tuning against the recipe as it stands, and against the same recipe trained for as long as the search took.
+"""Tuning against the unchanged recipe, and against that recipe trained for as long as the search took.
 
     foveal data get digits digits
-    python benchmarks/tuning.py digits --seconds 40
+    python -m benchmarks.accuracy.tuning digits --budget 40s
 
-Writes `benchmarks/results/tuning.json`. One seed: its split, its search, its two other runs. The long run has
-no early stopping, and as many epochs as the budget's share for training has room for.
+Writes `benchmarks/results/accuracy/tuning.json`. Each seed has its own split, its search and its two other
+runs. The long run has no early stopping, and as many epochs as fit into the time of the search. About five
+minutes.
 """
 
-import argparse
 import json
-import os
-import platform
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import foveal
+from benchmarks import RESULTS
+from benchmarks.measurement.command_line import create_parser
+from benchmarks.measurement.machine import describe_environment
 
 SEEDS = (0, 1, 2)
-RESULT = Path(__file__).parent / "results" / "tuning.json"
 
 
 def main() -> None:
-    """Search, train as it stands, and train long, with every seed."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    """Search, train unchanged and train long, with every seed."""
+    parser = create_parser(__doc__)
     parser.add_argument("data", type=Path, help="the digits as `foveal data get digits` writes them")
-    parser.add_argument("--seconds", type=float, default=40.0)
+    parser.add_argument("--budget", default="40s")
     parser.add_argument("--recipe", default="digits")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for seed in SEEDS:
-            place = Path(folder) / str(seed)
-            options = {"recipe": asked.recipe, "seed": seed}
-            plain = foveal.train(asked.data, out=place / "plain", **options)
-            epoch = plain.summary()["seconds"] / len(plain.history)
-            began = time.monotonic()
-            study = foveal.tune(asked.data, minutes=asked.seconds / 60, out=place / "study", **options)
-            took = time.monotonic() - began
-            epochs = max(1, int(took / epoch))
-            settings = [f"epochs={epochs}", "early_stopping=none"]
-            long = foveal.train(asked.data, settings=settings, out=place / "long", **options)
-            assert study.test is not None
-            states = [each.state for each in study.trials]
-            rows.append(
-                {
-                    "seed": seed,
-                    "as_it_stands": plain.evaluate("test").accuracy,
-                    "as_it_stands_seconds": plain.summary()["seconds"],
-                    "long": long.evaluate("test").accuracy,
-                    "long_epochs": epochs,
-                    "long_seconds": long.summary()["seconds"],
-                    "tuned": study.test.accuracy,
-                    "tuned_seconds": round(took, 1),
-                    "trials": len(states),
-                    "pruned": states.count("pruned"),
-                    "winner": dict(study.winner.settings),
-                    "validation": study.to_json()["validation"],
-                    "test_images": study.test.n,
-                }
-            )
+            rows.append(measure(args.data, args.recipe, seed, args.budget, Path(folder) / str(seed)))
             print(json.dumps(rows[-1]), flush=True)
-            environment = plain.folder.environment
+        environment = foveal.Run(Path(folder) / "0" / "plain").folder.environment
     result = {
-        "command": f"python benchmarks/tuning.py {asked.data.name} --seconds {asked.seconds:g}",
+        "command": f"{parser.prog} {args.data.name} --budget {args.budget}",
         "seeds": rows,
-        "hardware": {
-            "machine": platform.machine(),
-            "cores": os.cpu_count(),
-            "threads": environment["threads"],
-        },
-        "versions": {name: environment[name] for name in ("foveal", "python", "torch", "numpy", "pillow")},
+        **describe_environment(environment),
     }
-    RESULT.write_text(json.dumps(result, indent=2) + "\n")
+    (RESULTS / "accuracy" / "tuning.json").write_text(json.dumps(result, indent=2) + "\n")
+
+
+def measure(data: Path, recipe: str, seed: int, budget: str, folder: Path) -> dict[str, Any]:
+    """Search, train unchanged and train long with one seed; return accuracies and seconds of each."""
+    plain = foveal.train(data, recipe=recipe, seed=seed, out=folder / "plain")
+    epoch_seconds = plain.summary()["seconds"] / len(plain.history)
+    began = time.monotonic()
+    study = foveal.tune(data, recipe=recipe, seed=seed, budget=budget, out=folder / "study")
+    seconds = time.monotonic() - began
+    epochs = max(1, int(seconds / epoch_seconds))
+    settings = [f"epochs={epochs}", "early_stopping=none"]
+    long = foveal.train(data, recipe=recipe, seed=seed, settings=settings, out=folder / "long")
+    assert study.test is not None
+    states = [trial.state for trial in study.trials]
+    return {
+        "seed": seed,
+        "as_it_stands": plain.evaluate("test").accuracy,
+        "as_it_stands_seconds": plain.summary()["seconds"],
+        "long": long.evaluate("test").accuracy,
+        "long_epochs": epochs,
+        "long_seconds": long.summary()["seconds"],
+        "tuned": study.test.accuracy,
+        "tuned_seconds": round(seconds, 1),
+        "trials": len(states),
+        "pruned": states.count("pruned"),
+        "winner": dict(study.winner.settings),
+        "validation": study.to_json()["validation"],
+        "test_images": study.test.n,
+    }
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Replace a function inside a command that is otherwise run untouched."""
+"""Replace a function inside a command that otherwise runs unchanged."""
 
 import importlib.util
 import sys
@@ -8,24 +8,30 @@ from importlib.machinery import ModuleSpec
 from types import ModuleType
 from typing import Any
 
+Wrapper = Callable[[Any], Any]
+"""A function that takes the original object and returns its replacement."""
 
-def replace_on_import(module: str, name: str, make: Callable[[Any], Any]) -> None:
-    """Replace `name` in `module` by what `make` makes of it, at the moment the module is imported.
 
-    Nothing is imported earlier, or in another order, than it would be without.
+def replace_on_import(module: str, name: str, wrap: Wrapper) -> None:
+    """Replace `name` in `module` by `wrap(original)` at the moment when the module is imported.
+
+    The order and the time of all imports stay as they are without this hook.
     """
     assert module not in sys.modules, f"{module} is imported already"
-    sys.meta_path.insert(0, _Finder(module, name, make))
+    sys.meta_path.insert(0, _Finder(module, name, wrap))
 
 
 class _Finder(MetaPathFinder):
-    def __init__(self, module: str, name: str, make: Callable[[Any], Any]) -> None:
-        self._module, self._name, self._make = module, name, make
+    def __init__(self, module: str, name: str, wrap: Wrapper) -> None:
+        self._module, self._name, self._wrap = module, name, wrap
 
     def find_spec(
-        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+        self,
+        fullname: str,
+        path: Sequence[str] | None,  # noqa: ARG002 - the signature is Python's
+        target: ModuleType | None = None,  # noqa: ARG002
     ) -> ModuleSpec | None:
-        """Find the module as it would be found without us, and see to it that it is changed once loaded."""
+        """Find the module as usual, and arrange that it is changed after it is loaded."""
         if fullname != self._module:
             return None
         sys.meta_path.remove(self)
@@ -36,7 +42,7 @@ class _Finder(MetaPathFinder):
 
         def execute_and_replace(module: ModuleType) -> None:
             execute(module)
-            setattr(module, self._name, self._make(getattr(module, self._name)))
+            setattr(module, self._name, self._wrap(getattr(module, self._name)))
 
         spec.loader.exec_module = execute_and_replace  # type: ignore[method-assign]
         return spec

@@ -1,70 +1,69 @@
-"""Results kept a line a run: added as soon as they are there, not measured again, laid out as tables.
+"""Results with one line for each run: a run is added when it ends, and never measured again.
 
-A file `benchmarks/results/NAME.jsonl` holds one JSON object a run: what it is known by (its key), how it came
-about, what was measured. A measurement cut short leaves no line, and neither does a run that failed.
+A file `benchmarks/results/FOLDER/NAME.jsonl` holds one JSON object for each run: the key that identifies it,
+how it came about, and what was measured. A run that was cut short or failed leaves no line.
 """
 
 import argparse
 import json
 import os
-import statistics
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import child
-import notebook_keras
-import record
-from contender import VARIABLES
+from benchmarks.measurement import machine
+from benchmarks.measurement.command_line import create_parser
 
-RESULTS = Path(__file__).parent / "results"
-NOT_OURS = "TF_CLI_"
-"""Terraform's variables begin as TensorFlow's do; they name files of this machine and change nothing."""
+UNRELATED_PREFIX = "TF_CLI_"
+"""The prefix of Terraform's variables. It resembles TensorFlow's, and they name files of this machine."""
 
 Line = dict[str, Any]
+"""One run, as it stands in the file."""
 
 
 class Journal:
     """The results of one script.
 
     Args:
-        file: where they are kept; None keeps nothing.
+        file: The file of the results. None keeps nothing.
     """
 
     def __init__(self, file: Path | None) -> None:
         self._file = file
         self.failed = 0
-        """Runs that failed since."""
+        """The number of runs that have failed since this object was made."""
 
-    def lines(self) -> list[Line]:
-        """Read what is there. A last line that was cut short by a crash is none."""
+    def read_lines(self) -> list[Line]:
+        """Return all results. A last line that a crash has cut short does not count."""
         if self._file is None or not self._file.exists():
             return []
         whole = self._file.read_bytes().rpartition(b"\n")[0]
         return [json.loads(line) for line in whole.splitlines()]
 
     def find(self, key: Mapping[str, object]) -> Line | None:
-        """Return the line known by `key`, if it is there."""
-        for line in self.lines():
+        """Return the line with this key, or None."""
+        for line in self.read_lines():
             if all(name in line and line[name] == value for name, value in key.items()):
                 return line
         return None
 
-    def take(self, key: Mapping[str, object], measure: Callable[[], Line]) -> Line | None:
-        """Return the line known by `key`; if it is not there, measure now and add it. None: that failed."""
-        if (found := self.find(key)) is not None:
-            return found
-        before = circumstances()
+    def measure_once(self, key: Mapping[str, object], measure: Callable[[], Line]) -> Line | None:
+        """Return the line with this key. If there is none, measure now and add it.
+
+        Returns None if measuring failed; the failure is printed, because the other runs still count.
+        """
+        if (known := self.find(key)) is not None:
+            return known
+        before = describe_circumstances()
         try:
             measured = measure()
-        except RuntimeError as error:  # one run's fault; the others are wanted all the same
+        except RuntimeError as error:
             self.failed += 1
-            print(f"failed: {told(key)}\n{error}", file=sys.stderr, flush=True)
+            print(f"failed: {format_key(key)}\n{error}", file=sys.stderr, flush=True)
             return None
-        line = {**key, **measured, **before, "load_after": notebook_keras.load()}
+        line = {**key, **measured, **before, "load_after": machine.load_average()}
         self._add(line)
         return line
 
@@ -80,190 +79,61 @@ class Journal:
             os.fsync(file.fileno())
 
 
-def circumstances() -> Line:
-    """Say when, on what and beside what a run takes place."""
+def describe_circumstances() -> Line:
+    """Return when a run takes place, on which machine, and beside which load."""
+    variables = machine.timing_variables()
     return {
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        "hardware": notebook_keras.hardware(),
-        "load_before": notebook_keras.load(),
-        "versions": record.versions(),
+        "hardware": machine.describe_hardware(),
+        "load_before": machine.load_average(),
+        "versions": machine.describe_versions(),
         "environment": {
-            name: value
-            for name, value in os.environ.items()
-            if name.startswith(VARIABLES) and not name.startswith(NOT_OURS)
+            name: value for name, value in variables.items() if not name.startswith(UNRELATED_PREFIX)
         },
     }
 
 
-def told(key: Mapping[str, object]) -> str:
-    """Write a key for people."""
+def format_key(key: Mapping[str, object]) -> str:
+    """Return a key as words for people."""
     return ", ".join(f"{name} {' '.join(v) if isinstance(v, list) else v}" for name, v in key.items() if v)
 
 
 # ---- command lines
 
 
-def arguments(description: str | None, name: str, runs: int) -> argparse.ArgumentParser:
-    """Make a parser with what these benchmarks understand; their results go to `results/NAME.jsonl`."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def create_journal_parser(description: str | None, file: Path, runs: int) -> argparse.ArgumentParser:
+    """Create a parser with the options that all scripts with a journal have."""
+    parser = create_parser(description)
     parser.add_argument("data", type=Path, nargs="?", help="CIFAR-10 as `foveal data get cifar10` writes it")
     parser.add_argument(
         "--runs", type=int, default=runs, metavar="N", help=f"seeds 0 to N − 1; default: {runs}"
     )
     parser.add_argument("--quick", action="store_true", help="one run: prints, and writes nothing")
-    parser.add_argument("--write", type=Path, default=RESULTS / f"{name}.jsonl", metavar="FILE")
+    parser.add_argument("--write", type=Path, default=file, metavar="FILE")
     parser.add_argument("--table", action="store_true", help="print what is there, and run nothing")
     parser.epilog = "What stands after -- is passed on to `foveal train`."
     return parser
 
 
-def parse(
+def parse_arguments(
     parser: argparse.ArgumentParser, words: Sequence[str] | None = None
 ) -> tuple[argparse.Namespace, list[str]]:
-    """Read the command line; return what was asked, and the words after `--`, which are Foveal's."""
+    """Read the command line; return the script's own arguments, and the words after `--` for Foveal."""
     own = list(sys.argv[1:] if words is None else words)
     extra: list[str] = []
     if "--" in own:
-        at = own.index("--")
-        own, extra = own[:at], own[at + 1 :]
-    asked = parser.parse_args(own)
-    if not asked.table:
-        if asked.data is None or not asked.data.is_dir():
+        index = own.index("--")
+        own, extra = own[:index], own[index + 1 :]
+    args = parser.parse_args(own)
+    if not args.table:
+        if args.data is None or not args.data.is_dir():
             parser.error("name DATA, a folder that is there")
-        asked.data = asked.data.resolve()  # processes run in folders of their own
-    if asked.quick:
-        asked.runs = 1
-    return asked, extra
+        args.data = args.data.resolve()  # Processes run in folders of their own.
+    if args.quick:
+        args.runs = 1
+    return args, extra
 
 
-def open_journal(asked: argparse.Namespace) -> Journal:
-    """Open the file that the command line names; `--quick` keeps nothing."""
-    return Journal(None if asked.quick and not asked.table else asked.write)
-
-
-# ---- whole processes
-
-
-def run(words: Sequence[str], *, folder: Path, names: Mapping[str, str]) -> tuple[Line, Line]:
-    """Run a command to its end; return what it took, and the JSON object in its last line.
-
-    In the command that is kept, the words in `names` are replaced: no folder of this machine is in it.
-
-    Raises:
-        RuntimeError: it failed.
-    """
-    finished = child.run(words, environment=dict(os.environ), folder=folder)
-    if not finished.output.strip():
-        raise RuntimeError(f"{words} printed nothing")
-    said: Line = json.loads(finished.output.splitlines()[-1])
-    took = {
-        "seconds": round(finished.seconds, 3),
-        "cpu_seconds": round(finished.cpu_user + finished.cpu_system, 3),
-        "peak_memory_bytes": finished.peak_memory_bytes,
-        "command": " ".join(names.get(word, word) for word in words),
-    }
-    return took, said
-
-
-def train(data: Path, options: Sequence[str], *, folder: Path, cache: Path | None) -> Line:
-    """Run `foveal train --json` as a whole process; return everything about it.
-
-    The run is `folder/run`. Without `cache` it finds no decoded images; "decoded" tells whether it wrote any.
-    Of its events those are kept that tell of plans and their corrections, and of the end.
-    """
-    out, kept = folder / "run", folder / "cache" if cache is None else cache.resolve()
-    kept.mkdir(parents=True, exist_ok=True)
-    before = files(kept)
-    words = [record.foveal(), "train", str(data), *options, "--json", "--out", str(out), "--cache", str(kept)]
-    names = {words[0]: "foveal", str(data): "DATA", str(out): "RUN", str(kept): "CACHE"}
-    took, said = run(words, folder=folder, names=names)
-    environment = json.loads((out / "environment.json").read_text(encoding="utf-8"))
-    return {
-        **took,
-        "decoded": files(kept) != before,
-        "recipe": said["recipe"],
-        "epochs": said["epochs"],
-        "stopped": said["stopped"],
-        "training_seconds": said["seconds"],
-        "validation": said["validation"],
-        "test": said["test"],
-        "threads": environment["threads"],
-        "events": events(out),
-    }
-
-
-def events(run_folder: Path) -> list[Line]:
-    """Read a run's events of planning, correcting and having trained, without the time of day."""
-    text = (run_folder / "events.jsonl").read_text(encoding="utf-8")
-    every = [json.loads(line) for line in text.splitlines()]
-    return [
-        {name: value for name, value in event.items() if name != "time"}
-        for event in every
-        if event["event"] in ("plan", "budget", "trained")
-    ]
-
-
-def files(folder: Path) -> set[Path]:
-    """List all files below a folder."""
-    return {each for each in folder.rglob("*") if each.is_file()}
-
-
-def scratch() -> "tempfile.TemporaryDirectory[str]":
-    """Make a folder for one process, to be removed after it."""
-    return tempfile.TemporaryDirectory(prefix="foveal-benchmark-")
-
-
-# ---- tables
-
-
-def laid(values: Iterable[float | None], form: str) -> str:
-    """Lay out a mean with its standard deviation and range, each number in the given format.
-
-    Values that are None were not measured; if all are, the cell is empty. A single value stands alone.
-    """
-    found = [value for value in values if value is not None]
-    if not found:
-        return ""
-    if len(found) == 1:
-        return format(found[0], form)
-    mean, deviation = statistics.mean(found), statistics.stdev(found)
-    unsigned = form.removeprefix("+")
-    return (
-        f"{format(mean, form)} ± {format(deviation, unsigned)} "
-        f"({format(min(found), form)} to {format(max(found), form)})"
-    )
-
-
-def grouped(lines: Iterable[Line], names: Sequence[str]) -> dict[tuple[Any, ...], list[Line]]:
-    """Group lines by some of their values, in the order of these; lists count as their words."""
-    groups: dict[tuple[Any, ...], list[Line]] = {}
-    for line in lines:
-        values = (line[name] for name in names)
-        key = tuple(" ".join(value) if isinstance(value, list) else value for value in values)
-        groups.setdefault(key, []).append(line)
-    return dict(sorted(groups.items()))
-
-
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """Lay out a table in Markdown."""
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(str, cells)) + " |" for cells in lines)
-
-
-def described(lines: Sequence[Line]) -> str:
-    """Say on what lines were measured, and by which versions."""
-
-    def several(values: Iterable[object]) -> str:
-        return ", ".join(sorted({str(value) for value in values}))
-
-    if not lines:
-        return "nothing is measured yet"
-    return (
-        f"{several(each['hardware']['processor'] for each in lines)}, "
-        f"cores {several(each['hardware']['cores'] for each in lines)}, "
-        f"threads {several(each['threads'] for each in lines)}; "
-        f"Foveal {several(each['versions']['commit'] for each in lines)}, "
-        f"torch {several(each['versions']['torch'] for each in lines)}"
-    )
+def open_journal(args: argparse.Namespace) -> Journal:
+    """Open the file that the command line names. With `--quick` nothing is kept."""
+    return Journal(None if args.quick and not args.table else args.write)

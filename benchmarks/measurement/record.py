@@ -1,67 +1,76 @@
-"""What every result on speed says beside its measurements, and how figures are made of them."""
+"""Results of speed: how each came about, every single measurement, and the figures made of them."""
 
 import argparse
 import json
-import os
-import platform
-import shutil
 import statistics
-import subprocess
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
-import notebook_keras
-from contender import VARIABLES, Contender, script
+from benchmarks import RESULTS
+from benchmarks.measurement import machine
+from benchmarks.measurement.command_line import add_cifar10, create_parser, running_module
 
-RESULTS = Path(__file__).parent / "results" / "speed"
+Measurement = dict[str, Any]
+"""One measurement, as it goes into a JSON file."""
+
+
+class Figure(TypedDict):
+    """Repeated measurements of one quantity."""
+
+    median: float
+    lowest: float
+    highest: float
+    n: int
+    each: list[float]
+
+
+Figures = dict[str, Figure]
+"""Figures by their names."""
 
 
 class Record:
-    """A result under way: how it came about, every measurement, the figures made of them.
+    """A result in progress. It is written again after every measurement.
 
     Args:
-        name: the result goes to `results/speed/NAME.json`.
-        parser: the script's, made by `arguments`.
-        asked: what it parsed.
+        name: The result goes to `results/speed/NAME.json`.
+        parser: The script's parser, made by `create_timing_parser`.
+        args: The arguments that the parser has read.
     """
 
-    def __init__(self, name: str, parser: argparse.ArgumentParser, asked: argparse.Namespace) -> None:
-        self._file: Path | None = asked.write or (None if asked.quick else RESULTS / f"{name}.json")
+    def __init__(self, name: str, parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+        default = None if args.quick else RESULTS / "speed" / f"{name}.json"
+        self._file: Path | None = args.write or default
         self.content: dict[str, Any] = {
-            "command": command(parser, asked),
+            "command": format_command(parser, args),
             "started": datetime.now(UTC).isoformat(timespec="seconds"),
-            "hardware": notebook_keras.hardware(),
-            "load_before": notebook_keras.load(),
-            "versions": versions(),
-            "environment": {name: value for name, value in os.environ.items() if name.startswith(VARIABLES)},
+            "hardware": machine.describe_hardware(),
+            "load_before": machine.load_average(),
+            "versions": machine.describe_versions(),
+            "environment": machine.timing_variables(),
         }
 
     def write(self, **parts: object) -> None:
-        """Take up what is measured so far, and write everything."""
+        """Add what is measured so far, and write everything."""
         self.content |= parts
         if self._file is not None:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.write_text(json.dumps(self.content, indent=1) + "\n", encoding="utf-8")
 
-    def finish(self, figures: dict[str, dict[str, Any]]) -> None:
+    def finish(self, figures: Figures) -> None:
         """Write the figures and print them."""
-        self.write(load_after=notebook_keras.load(), figures=figures)
+        self.write(load_after=machine.load_average(), figures=figures)
         for name, figure in figures.items():
             low, high = figure["lowest"], figure["highest"]
             print(f"{name}: {figure['median']:.4g} ({low:.4g} to {high:.4g}, n = {figure['n']})")
         print("nothing was written" if self._file is None else f"everything is in {self._file}")
 
 
-def arguments(description: str | None) -> argparse.ArgumentParser:
-    """Make a parser with what all these benchmarks understand."""
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="CIFAR-10 as `foveal data get cifar10` writes it")
+def create_timing_parser(description: str | None) -> argparse.ArgumentParser:
+    """Create a parser with the options that all scripts on speed have."""
+    parser = create_parser(description)
+    add_cifar10(parser)
     parser.add_argument("--quick", action="store_true", help="a short look: prints, and writes nothing")
     parser.add_argument("--write", type=Path, metavar="FILE", help="the result's file")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where Foveal's decoded images are kept")
@@ -76,39 +85,26 @@ def arguments(description: str | None) -> argparse.ArgumentParser:
     return parser
 
 
-def command(parser: argparse.ArgumentParser, asked: argparse.Namespace) -> str:
-    """Write the command that makes this result again, without the names of folders."""
-    words = ["python", f"benchmarks/{Path(sys.argv[0]).name}", "DATA"]
-    for name, value in vars(asked).items():
+def format_command(parser: argparse.ArgumentParser, args: argparse.Namespace) -> str:
+    """Return the command that makes this result again, without the names of folders."""
+    words = ["python", "-m", running_module(), "DATA"]
+    for name, value in vars(args).items():
         if name == "tensorflow":
-            value = [each.partition("=")[0] for each in value]
+            value = [choice.partition("=")[0] for choice in value]
         if isinstance(value, Path) or value == parser.get_default(name):
             continue
         option = f"--{name.replace('_', '-')}"
         if name == "tensorflow":
             words += [option, *value]
-        elif isinstance(value, list):  # an option that is given again and again
-            words += [word for each in value for word in (option, str(each))]
+        elif isinstance(value, list):  # The option is given once for each item.
+            words += [word for item in value for word in (option, str(item))]
         else:
             words += [option] if value is True else [option, str(value)]
     return " ".join(words)
 
 
-def versions() -> dict[str, str | None]:
-    """Name the versions of Foveal, its commit where there is one, and of what it stands on."""
-    from foveal import __version__
-
-    commit = None
-    if git := shutil.which("git"):
-        describe = [git, "-C", str(Path(__file__).parent), "describe", "--always", "--dirty"]
-        found = subprocess.run(describe, capture_output=True, text=True, check=False)
-        commit = found.stdout.strip() or None
-    packages = {name: version(name) for name in ("torch", "numpy", "pillow")}
-    return {"foveal": __version__, "commit": commit, "python": platform.python_version(), **packages}
-
-
-def spread(values: Sequence[float]) -> dict[str, Any]:
-    """Make a figure of measurements: their median and range, how many, and each."""
+def summarise(values: Sequence[float]) -> Figure:
+    """Return the median and range of measurements, their number, and each of them."""
     return {
         "median": statistics.median(values),
         "lowest": min(values),
@@ -118,69 +114,6 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     }
 
 
-def times_as_fast(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
-    """Make a figure of pairs of seconds taken side by side: how many times as long theirs took."""
-    return spread([their / our for our, their in zip(ours, theirs, strict=True)])
-
-
-# ---- the environments that contenders run in
-
-
-def environment(caches: Path, *, compilers: bool) -> dict[str, str]:
-    """Return a process's environment with the user's caches in a folder of its own.
-
-    With `compilers` False none can be found: the PATH leads to an empty folder, and the variables that
-    name compilers are not set.
-    """
-    variables = {**os.environ, "XDG_CACHE_HOME": str(caches / "user")}
-    (caches / "user").mkdir(parents=True, exist_ok=True)
-    if not compilers:
-        (caches / "path").mkdir(exist_ok=True)
-        variables["PATH"] = str(caches / "path")
-        for name in ("CC", "CXX", "CPP", "LD"):
-            variables.pop(name, None)
-    return variables
-
-
-def foveal() -> str:
-    """Return the installed command, beside the Python that runs this."""
-    return str(Path(sys.executable).with_name("foveal.exe" if os.name == "nt" else "foveal"))
-
-
-FOUND, HIDDEN = "foveal", "foveal, compilers hidden"
-"""What our contenders are called in results."""
-
-
-def start_foveal(asked: argparse.Namespace, work: str, folder: Path) -> list[Contender]:
-    """Start Foveal twice: as it is, and with compilers hidden."""
-    contenders = []
-    for name, compilers in ((FOUND, True), (HIDDEN, False)):
-        own = folder / ("found" if compilers else "hidden")
-        words = [sys.executable, script("contender_foveal.py"), str(asked.data), work, "--out", str(own)]
-        words += [] if asked.cache is None else ["--cache", str(asked.cache)]
-        contenders.append(Contender(name, words, environment=environment(own, compilers=compilers)))
-    return contenders
-
-
-def start_torch(asked: argparse.Namespace) -> Contender:
-    """Start plain eager PyTorch."""
-    words = [sys.executable, script("contender_torch.py"), str(asked.data)]
-    words += [] if asked.cache is None else ["--cache", str(asked.cache)]
-    return Contender("plain PyTorch", words)
-
-
-def notebooks(asked: argparse.Namespace, work: str) -> dict[str, list[str]]:
-    """Return the commands that start the notebook's contenders, by what each is called in results."""
-    commands = {}
-    for choice in asked.tensorflow:
-        tensorflow, _, folder = choice.partition("=")
-        python = notebook_keras.prepare_environment(tensorflow, environment=Path(folder) if folder else None)
-        words = [str(python), script("contender_keras.py"), str(asked.data), work]
-        words += [] if asked.limit is None else ["--limit", str(asked.limit)]
-        commands[f"the notebook, TensorFlow {tensorflow}"] = words
-    return commands
-
-
-def about(contenders: Sequence[Contender]) -> dict[str, Any]:
-    """Say what each contender runs on and how long it took to be ready."""
-    return {each.name: {**each.ready, "start_up_seconds": each.start_up} for each in contenders}
+def summarise_ratios(ours: Sequence[float], theirs: Sequence[float]) -> Figure:
+    """Return how many times as long theirs took, from pairs of seconds that were measured side by side."""
+    return summarise([their / our for our, their in zip(ours, theirs, strict=True)])

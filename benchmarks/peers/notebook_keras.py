@@ -1,19 +1,19 @@
 """Run the Keras notebook that Foveal replaces, on TensorFlow, and keep what it measured as data.
 
     foveal data get cifar10 DATA
-    python benchmarks/notebook_keras.py DATA --tensorflow 2.15
-    python benchmarks/notebook_keras.py DATA --tensorflow current --epochs 2
+    python -m benchmarks.peers.notebook_keras DATA --tensorflow 2.15
+    python -m benchmarks.peers.notebook_keras DATA --tensorflow current --epochs 2
 
-The first is the notebook whole: four training folders, thirty epochs at most with its callbacks, evaluation,
+The first is the whole notebook: four training folders, thirty epochs at most with its callbacks, evaluation,
 predictions on the test folder. `--epochs 2` is enough to compare the time of a step.
 
 TensorFlow is installed into a virtual environment of its own, in the user's cache folder or where
 `--environment` says; Foveal's environment is not touched. TensorFlow 2.15 with its Keras 2 exists for Python
 3.9 to 3.11 only: with a newer Python the script looks for `python3.11`, or takes what `--python` names.
 
-The result is one JSON file under `benchmarks/results/`: the command, versions, hardware, load, seconds of
-start-up, of every epoch and of the evaluation, peak memory, losses and accuracies. The notebook sets no
-seed; `--seed` sets one. Its only liberty: predicting the test folder prints no bar per batch.
+The result is one JSON file under `benchmarks/results/peers/`: the command, versions, hardware, load, seconds
+of start-up, of every epoch and of the evaluation, peak memory, losses and accuracies. The notebook sets no
+seed; `--seed` sets one. The only difference: predicting the test folder prints no progress bar per batch.
 """
 
 import argparse
@@ -30,7 +30,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from contender import peak_memory
+from benchmarks import RESULTS
+from benchmarks.measurement import machine
+from benchmarks.measurement.command_line import create_parser
 
 TRAINING = ("train1", "train3", "train4", "train5")
 VALIDATION = "train2"
@@ -38,12 +40,11 @@ TEST = "test"
 SIDE = 32
 BATCH = 64
 CLASSES = 10
-RESULTS = Path(__file__).parent / "results"
 
 
 def main() -> int:
     """Read the command line; run here, or in an environment made for it."""
-    options = parse()
+    options = parse_arguments()
     missing = [name for name in (*TRAINING, VALIDATION, TEST) if not (options.data / name).is_dir()]
     if missing:
         print(
@@ -53,16 +54,16 @@ def main() -> int:
     if not options.here:
         return run_in_environment(options)
     result = run_notebook(options)
-    out: Path = options.out or free_name(result, options)
+    out: Path = options.out or choose_free_file(result, options)
     out.parent.mkdir(parents=True, exist_ok=True)
     out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     print(f"test accuracy {result['test']['accuracy']:.4f}; everything is in {out}")
     return 0
 
 
-def parse() -> argparse.Namespace:
+def parse_arguments() -> argparse.Namespace:
     """Read the command line."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser = create_parser(__doc__)
     parser.add_argument("data", type=Path, metavar="DATA", help="the class folders: train1 … train5, test")
     parser.add_argument("--tensorflow", choices=["2.15", "current"], default="current")
     parser.add_argument("--epochs", type=int, default=30, help="at most so many epochs (the notebook's: 30)")
@@ -77,11 +78,11 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-# ---- an environment of its own
+# ---- the environment with TensorFlow
 
 
 class UnavailableError(Exception):
-    """TensorFlow cannot be had here; the message says why, `exit_code` what the command ends with."""
+    """TensorFlow cannot be installed here. The message says why; `exit_code` is the exit status."""
 
     def __init__(self, message: str, exit_code: int) -> None:
         super().__init__(message)
@@ -89,7 +90,7 @@ class UnavailableError(Exception):
 
 
 def run_in_environment(options: argparse.Namespace) -> int:
-    """Make the environment if it is not there yet, and run this script in it."""
+    """Create the environment if it does not exist yet, and run this script in it."""
     try:
         python = prepare_environment(
             options.tensorflow, environment=options.environment, python=options.python
@@ -97,22 +98,22 @@ def run_in_environment(options: argparse.Namespace) -> int:
     except UnavailableError as reason:
         print(reason, file=sys.stderr)
         return reason.exit_code
-    command = [str(python), str(Path(__file__).resolve()), *sys.argv[1:], "--here"]
+    command = [str(python), "-m", "benchmarks.peers.notebook_keras", *sys.argv[1:], "--here"]
     return subprocess.run(command, check=False).returncode
 
 
 def prepare_environment(tensorflow: str, *, environment: Path | None, python: str | None = None) -> Path:
-    """Install a TensorFlow into an environment, unless it is there, and return the Python that has it.
+    """Install TensorFlow into an environment, unless it is there, and return the environment's Python.
 
     Args:
         tensorflow: "2.15" or "current".
-        environment: the environment's folder; by default one in the user's cache.
-        python: the Python to make it with; by default one that this TensorFlow exists for.
+        environment: The environment's folder. By default it is one in the user's cache.
+        python: The Python to create it with. By default it is one that this TensorFlow exists for.
 
     Raises:
-        UnavailableError: there is no such Python, or the installation failed.
+        UnavailableError: There is no such Python, or the installation failed.
     """
-    base = python or suitable_python(tensorflow)
+    base = python or find_suitable_python(tensorflow)
     if base is None:
         raise UnavailableError(
             "TensorFlow 2.15 needs Python 3.9 to 3.11, and there is no python3.11 on the PATH; "
@@ -127,32 +128,32 @@ def prepare_environment(tensorflow: str, *, environment: Path | None, python: st
         install = [str(program), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         for command in (
             [base, "-m", "venv", "--clear", str(folder)],
-            [*install, *requirements(tensorflow)],
+            [*install, *list_requirements(tensorflow)],
         ):
             if subprocess.run(command, check=False).returncode:
                 raise UnavailableError(
                     f"TensorFlow {tensorflow} could not be installed: see above", exit_code=3
                 )
-        ready.touch()  # last: an installation cut short is made anew
+        ready.touch()  # This comes last, so that an installation cut short is repeated.
     return program
 
 
-def suitable_python(tensorflow: str) -> str | None:
-    """Find a Python that this TensorFlow exists for."""
+def find_suitable_python(tensorflow: str) -> str | None:
+    """Return a Python that this TensorFlow exists for, or None."""
     if tensorflow == "current" or sys.version_info[:2] <= (3, 11):
         return sys.executable
     return shutil.which("python3.11")
 
 
-def requirements(tensorflow: str) -> list[str]:
-    """Say what to install: the CPU build where there is one."""
+def list_requirements(tensorflow: str) -> list[str]:
+    """Return what pip has to install: the build for CPUs where there is one."""
     small = platform.machine().lower() in ("x86_64", "amd64") and sys.platform != "darwin"
     name = "tensorflow-cpu" if small else "tensorflow"
     return [f"{name}==2.15.*", "numpy<2"] if tensorflow == "2.15" else [name]
 
 
 def default_environment(tensorflow: str) -> Path:
-    """Name a folder in the user's cache."""
+    """Return the environment's folder in the user's cache."""
     from platformdirs import user_cache_path
 
     return user_cache_path("foveal") / "benchmarks" / f"tensorflow-{tensorflow}"
@@ -162,9 +163,9 @@ def default_environment(tensorflow: str) -> Path:
 
 
 def run_notebook(options: argparse.Namespace) -> dict[str, Any]:
-    """Do what the notebook does, cell by cell, with a clock beside it."""
+    """Do what the notebook does, cell by cell, and measure the time of each part."""
     started = datetime.now(UTC)
-    load_before = load()
+    load_before = machine.load_average()
     clock = Clock()
 
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
@@ -177,42 +178,73 @@ def run_notebook(options: argparse.Namespace) -> dict[str, Any]:
         keras.utils.set_random_seed(options.seed)
     clock.lap("import")
 
-    training, validation, test = datasets(tf, options.data, options.limit)
+    training, validation, test = create_datasets(tf, options.data, options.limit)
     clock.lap("datasets")
 
-    model = compiled_model(keras)
+    model = create_compiled_model(keras)
     clock.lap("model")
 
-    epochs = EpochClock()
-    with tempfile.TemporaryDirectory() as scratch:
-        timing = keras.callbacks.LambdaCallback(
-            on_train_begin=lambda logs: epochs.begin(),
-            on_epoch_end=lambda epoch, logs: epochs.end(),
-        )
-        history = model.fit(
-            training,
-            validation_data=validation,
-            epochs=options.epochs,
-            callbacks=[*decisions(keras, Path(scratch)), timing],
-        ).history
+    epochs = fit(keras, model, training, validation, options.epochs)
     clock.lap("fit")
 
     validation_loss, validation_accuracy = model.evaluate(validation)
     clock.lap("evaluate")
 
-    labels: list[int] = []
-    predicted: list[int] = []
-    for images, truth in test:  # the test folder comes shuffled, so truth is gathered along the way
-        labels.extend(truth.numpy().tolist())
-        predicted.extend(np.argmax(model.predict(images, verbose=0), axis=-1).tolist())
-    correct = sum(int(a == b) for a, b in zip(labels, predicted, strict=True))
+    n, accuracy = measure_test_accuracy(model, test)
     clock.lap("test")
 
-    rates = history.get("learning_rate", history.get("lr"))  # Keras 3's name, Keras 2's name
-    lines = [
+    return {
+        "schema": 1,
+        "command": format_command(options, tf.__version__),
+        "started": started.isoformat(timespec="seconds"),
+        "versions": {
+            "python": platform.python_version(),
+            "tensorflow": tf.__version__,
+            "keras": version("keras"),
+            "numpy": np.__version__,
+        },
+        "hardware": machine.describe_hardware(),
+        "load": {"before": load_before, "after": machine.load_average()},
+        "seed": options.seed,
+        "limit": options.limit,
+        "parameters": {
+            "trainable": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+            "other": sum(int(np.prod(weight.shape)) for weight in model.non_trainable_weights),
+        },
+        "seconds": clock.summarise(),
+        "peak_memory_bytes": machine.peak_memory(),
+        "epochs": epochs,
+        "best_epoch": min(epochs, key=lambda epoch: epoch["validation_loss"])["epoch"],
+        "validation": {"loss": float(validation_loss), "accuracy": float(validation_accuracy)},
+        "test": {"n": n, "accuracy": accuracy},
+    }
+
+
+def fit(
+    keras: Any,  # noqa: ANN401 - whichever Keras there is
+    model: Any,  # noqa: ANN401
+    training: Any,  # noqa: ANN401 - tf.data.Dataset
+    validation: Any,  # noqa: ANN401
+    max_epochs: int,
+) -> list[dict[str, Any]]:
+    """Train the model with the notebook's callbacks, and return the history of its epochs."""
+    clock = EpochClock()
+    with tempfile.TemporaryDirectory() as scratch:
+        timing = keras.callbacks.LambdaCallback(
+            on_train_begin=lambda logs: clock.begin(),  # noqa: ARG005 - Keras passes them by name
+            on_epoch_end=lambda epoch, logs: clock.end(),  # noqa: ARG005
+        )
+        history = model.fit(
+            training,
+            validation_data=validation,
+            epochs=max_epochs,
+            callbacks=[*create_callbacks(keras, Path(scratch)), timing],
+        ).history
+    rates = history.get("learning_rate", history.get("lr"))  # Keras 3 and Keras 2 use different names.
+    return [
         {
             "epoch": number + 1,
-            "seconds": round(epochs.seconds[number], 3),
+            "seconds": round(clock.seconds[number], 3),
             "learning_rate": float(rates[number]),
             "loss": float(history["loss"][number]),
             "accuracy": float(history["accuracy"][number]),
@@ -221,59 +253,43 @@ def run_notebook(options: argparse.Namespace) -> dict[str, Any]:
         }
         for number in range(len(history["loss"]))
     ]
-    return {
-        "schema": 1,
-        "command": the_command(options, tf.__version__),
-        "started": started.isoformat(timespec="seconds"),
-        "versions": {
-            "python": platform.python_version(),
-            "tensorflow": tf.__version__,
-            "keras": version("keras"),
-            "numpy": np.__version__,
-        },
-        "hardware": hardware(),
-        "load": {"before": load_before, "after": load()},
-        "seed": options.seed,
-        "limit": options.limit,
-        "parameters": {
-            "trainable": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
-            "other": sum(int(np.prod(weight.shape)) for weight in model.non_trainable_weights),
-        },
-        "seconds": {
-            "startup": round(sum(clock.laps[name] for name in ("import", "datasets", "model")), 3),
-            **{name: round(seconds, 3) for name, seconds in clock.laps.items()},
-            "total": round(sum(clock.laps.values()), 3),
-        },
-        "peak_memory_bytes": peak_memory(),
-        "epochs": lines,
-        "best_epoch": min(lines, key=lambda line: line["validation_loss"])["epoch"],
-        "validation": {"loss": float(validation_loss), "accuracy": float(validation_accuracy)},
-        "test": {"n": len(labels), "accuracy": correct / len(labels)},
-    }
 
 
-def folder(tf: Any, path: Path, limit: int | None = None) -> Any:  # noqa: ANN401 - tf.data.Dataset
-    """List one folder, in batches; at most `limit` of them."""
-    found = tf.keras.utils.image_dataset_from_directory(path, image_size=(SIDE, SIDE), batch_size=BATCH)
-    assert len(found.class_names) == CLASSES, f"{path} has {len(found.class_names)} classes"
-    return found if limit is None else found.take(limit)
+def measure_test_accuracy(model: Any, test: Any) -> tuple[int, float]:  # noqa: ANN401 - whichever Keras
+    """Return the number of test images and the accuracy on them, batch by batch as the notebook does."""
+    import numpy as np
+
+    labels: list[int] = []
+    predicted: list[int] = []
+    for images, truth in test:  # The test folder comes shuffled, so the labels are gathered on the way.
+        labels.extend(truth.numpy().tolist())
+        predicted.extend(np.argmax(model.predict(images, verbose=0), axis=-1).tolist())
+    correct = sum(int(a == b) for a, b in zip(labels, predicted, strict=True))
+    return len(labels), correct / len(labels)
 
 
-def datasets(tf: Any, data: Path, limit: int | None) -> tuple[Any, Any, Any]:  # noqa: ANN401
-    """Make the training, validation and test data as the notebook does."""
+def read_folder(tf: Any, path: Path, limit: int | None = None) -> Any:  # noqa: ANN401 - tf.data.Dataset
+    """Return one folder's images in batches, at most `limit` of them."""
+    images = tf.keras.utils.image_dataset_from_directory(path, image_size=(SIDE, SIDE), batch_size=BATCH)
+    assert len(images.class_names) == CLASSES, f"{path} has {len(images.class_names)} classes"
+    return images if limit is None else images.take(limit)
+
+
+def create_datasets(tf: Any, data: Path, limit: int | None) -> tuple[Any, Any, Any]:  # noqa: ANN401
+    """Return the training, validation and test data as the notebook makes them."""
     # Each folder is batched by itself, so each ends in a short batch: 4 x 157 steps an epoch.
-    training = folder(tf, data / TRAINING[0], limit)
+    training = read_folder(tf, data / TRAINING[0], limit)
     for name in TRAINING[1:]:
-        training = training.concatenate(folder(tf, data / name, limit))
+        training = training.concatenate(read_folder(tf, data / name, limit))
     # Whole batches are shuffled: the buffer of 1000 holds all 628 of them.
     training = training.shuffle(buffer_size=1000).prefetch(buffer_size=tf.data.AUTOTUNE)
-    validation = folder(tf, data / VALIDATION, limit).prefetch(buffer_size=tf.data.AUTOTUNE)
-    test = folder(tf, data / TEST, limit).prefetch(buffer_size=tf.data.AUTOTUNE)
+    validation = read_folder(tf, data / VALIDATION, limit).prefetch(buffer_size=tf.data.AUTOTUNE)
+    test = read_folder(tf, data / TEST, limit).prefetch(buffer_size=tf.data.AUTOTUNE)
     return training, validation, test
 
 
-def decisions(keras: Any, scratch: Path) -> list[Any]:  # noqa: ANN401 - whichever Keras there is
-    """Make the notebook's three callbacks; the best model goes into a scratch folder."""
+def create_callbacks(keras: Any, scratch: Path) -> list[Any]:  # noqa: ANN401 - whichever Keras there is
+    """Create the notebook's three callbacks. The best model goes into a temporary folder."""
     best = str(scratch / "best.keras")
     return [
         keras.callbacks.ReduceLROnPlateau(monitor="val_loss", factor=0.1, patience=3, verbose=1),
@@ -282,9 +298,9 @@ def decisions(keras: Any, scratch: Path) -> list[Any]:  # noqa: ANN401 - whichev
     ]
 
 
-def compiled_model(keras: Any) -> Any:  # noqa: ANN401 - whichever Keras there is
-    """Build and compile the notebook's model."""
-    model = model_s(keras)
+def create_compiled_model(keras: Any) -> Any:  # noqa: ANN401 - whichever Keras there is
+    """Create and compile the notebook's model."""
+    model = create_model_s(keras)
     model.compile(
         optimizer=keras.optimizers.RMSprop(learning_rate=0.001),
         loss=keras.losses.SparseCategoricalCrossentropy(),
@@ -293,8 +309,8 @@ def compiled_model(keras: Any) -> Any:  # noqa: ANN401 - whichever Keras there i
     return model
 
 
-def model_s(keras: Any) -> Any:  # noqa: ANN401 - whichever Keras there is
-    """Build Model S as the notebook's code has it: "same" padding, BatchNorm after ReLU, softmax inside."""
+def create_model_s(keras: Any) -> Any:  # noqa: ANN401 - whichever Keras there is
+    """Create Model S as in the notebook: "same" padding, BatchNorm after ReLU, softmax at the end."""
     layers = keras.layers
     inputs = keras.Input(shape=(SIDE, SIDE, 3))
     x = layers.Rescaling(1.0 / 255)(inputs)
@@ -310,25 +326,33 @@ def model_s(keras: Any) -> Any:  # noqa: ANN401 - whichever Keras there is
     return keras.Model(inputs=inputs, outputs=layers.Dense(CLASSES, activation="softmax")(x))
 
 
-# ---- what is measured beside it
+# ---- measuring time
 
 
 class Clock:
-    """Wall seconds between one call of `lap` and the next."""
+    """Measure the wall seconds between one call of `lap` and the next."""
 
     def __init__(self) -> None:
         self.laps: dict[str, float] = {}
         self._last = time.perf_counter()
 
     def lap(self, name: str) -> None:
-        """Say that what is called `name` has just ended."""
+        """Record that the part called `name` has just ended."""
         now = time.perf_counter()
         self.laps[name] = now - self._last
         self._last = now
 
+    def summarise(self) -> dict[str, float]:
+        """Return the seconds of every part, of the start-up and of the whole."""
+        return {
+            "startup": round(sum(self.laps[name] for name in ("import", "datasets", "model")), 3),
+            **{name: round(seconds, 3) for name, seconds in self.laps.items()},
+            "total": round(sum(self.laps.values()), 3),
+        }
+
 
 class EpochClock:
-    """Wall seconds of each epoch, from the end of the one before: shuffling, validating and saving count."""
+    """Measure each epoch from the end of the one before, so that shuffling, validating and saving count."""
 
     def __init__(self) -> None:
         self.seconds: list[float] = []
@@ -339,37 +363,16 @@ class EpochClock:
         self._last = time.perf_counter()
 
     def end(self) -> None:
-        """End an epoch."""
+        """Record the end of an epoch."""
         now = time.perf_counter()
         self.seconds.append(now - self._last)
         self._last = now
 
 
-def hardware() -> dict[str, Any]:
-    """Name the processor, the cores that may be used, and the memory."""
-    processor = platform.processor() or platform.machine()
-    described = Path("/proc/cpuinfo")
-    if described.is_file():
-        for line in described.read_text(encoding="utf-8").splitlines():
-            if line.startswith("model name"):
-                processor = line.partition(":")[2].strip()
-                break
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    memory = None
-    if hasattr(os, "sysconf") and "SC_PHYS_PAGES" in os.sysconf_names:
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return {"processor": processor, "cores": cores, "memory_bytes": memory, "system": platform.system()}
-
-
-def load() -> float | None:
-    """Return how many processes wanted a core over the last minute: a shared machine times badly."""
-    return round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None
-
-
-def the_command(options: argparse.Namespace, tensorflow: str) -> str:
-    """Write the command that makes this result again, whatever the folders are called here."""
+def format_command(options: argparse.Namespace, tensorflow: str) -> str:
+    """Return the command that makes this result again, without the names of folders."""
     choice = "2.15" if tensorflow.startswith("2.15.") else "current"
-    words = [f"python benchmarks/notebook_keras.py DATA --tensorflow {choice}"]
+    words = [f"python -m benchmarks.peers.notebook_keras DATA --tensorflow {choice}"]
     for name, default in (("epochs", 30), ("limit", None), ("seed", None)):
         value = getattr(options, name)
         if value != default:
@@ -377,14 +380,14 @@ def the_command(options: argparse.Namespace, tensorflow: str) -> str:
     return " ".join(words)
 
 
-def free_name(result: dict[str, Any], options: argparse.Namespace) -> Path:
-    """Name a file that is not there yet: results are kept, not replaced."""
+def choose_free_file(result: dict[str, Any], options: argparse.Namespace) -> Path:
+    """Return the path of a file that does not exist yet, because results are never replaced."""
     stem = f"notebook-tensorflow-{result['versions']['tensorflow']}-epochs-{options.epochs}"
     stem += f"-limit-{options.limit}" if options.limit is not None else ""
     number = 1
-    while (RESULTS / f"{stem}-run-{number}.json").exists():
+    while (RESULTS / "peers" / f"{stem}-run-{number}.json").exists():
         number += 1
-    return RESULTS / f"{stem}-run-{number}.json"
+    return RESULTS / "peers" / f"{stem}-run-{number}.json"
 
 
 if __name__ == "__main__":

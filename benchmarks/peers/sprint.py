@@ -1,13 +1,13 @@
-"""The recipe `sprint` in plain eager PyTorch: what somebody would write who has torch and its documentation.
+"""The recipe `sprint` in plain eager PyTorch, as somebody would write it with torch and its documentation.
 
-    python benchmarks/peer_sprint.py DATA --seed 0 --cache CACHE
+    python -m benchmarks.peers.sprint DATA --seed 0 --cache CACHE
 
-The same network, images, steps and learning rates in channels-last memory; torch's own layers,
-`torch.optim.SGD` and Muon in a few lines. Only the decoded images are Foveal's. `process.py` runs it as a
-second peer; its last line is JSON: the seconds of training and evaluation, the accuracy on the test folder.
+Network, images, steps and learning rates are the same, in channels-last memory. Layers are torch's own, the
+optimizers `torch.optim.SGD` and Muon in a few lines. Only the decoded images are Foveal's.
+`benchmarks.speed.process` runs it as a second peer. The last line of its output is JSON: the seconds of
+training and evaluation, and the accuracy on the test folder.
 """
 
-import argparse
 import json
 import time
 from pathlib import Path
@@ -17,19 +17,23 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from benchmarks.measurement.command_line import add_cifar10, create_parser
 from foveal.data.dataset import open_dataset
+from foveal.data.options import DataOptions
 from foveal.recipe import builtin
-from foveal.recipe.recipe import Muon, Recipe, Sprint
+from foveal.recipe.networks import Sprint
+from foveal.recipe.optimizers import Muon
+from foveal.recipe.recipe import Recipe
 
 
 class Network(nn.Module):
-    """Whitened patches, then units of convolution, pooling, batch normalisation and SiLU."""
+    """The network: whitened patches, then units of convolution, pooling, batch normalisation and SiLU."""
 
     def __init__(self, recipe: Recipe, images: Tensor, classes: int) -> None:
         super().__init__()
         config = recipe.model
         assert isinstance(config, Sprint)
-        weight, bias = whitening(images, config.whitening)
+        weight, bias = compute_whitening(images, config.whitening)
         self.weight, self.bias = nn.Buffer(weight), nn.Buffer(bias)
         layers: list[nn.Module] = []
         channels = config.whitening
@@ -54,7 +58,7 @@ class Network(nn.Module):
         return logits
 
 
-def whitening(images: Tensor, filters: int) -> tuple[Tensor, Tensor]:
+def compute_whitening(images: Tensor, filters: int) -> tuple[Tensor, Tensor]:
     """Return weights and biases that whiten the 2×2 patches of images uint8 (N, H, W, C)."""
     pixels = images.permute(0, 3, 1, 2).float() / 255
     mean, deviation = pixels.mean((0, 2, 3)), pixels.std((0, 2, 3))
@@ -67,8 +71,8 @@ def whitening(images: Tensor, filters: int) -> tuple[Tensor, Tensor]:
     return weight, -(weight * mean[:, None, None]).sum((1, 2, 3))
 
 
-def orthogonal(update: Tensor, iterations: int) -> Tensor:
-    """Bring a kernel's update near an orthogonal matrix (Newton–Schulz, Jordan 2024)."""
+def orthogonalise(update: Tensor, iterations: int) -> Tensor:
+    """Return an update of a kernel, brought near an orthogonal matrix (Newton-Schulz, Jordan 2024)."""
     matrix = update.flatten(1)
     x = matrix / matrix.norm()
     for _ in range(iterations):
@@ -78,67 +82,83 @@ def orthogonal(update: Tensor, iterations: int) -> Tensor:
     return orthogonalised
 
 
-def main() -> None:
-    """Train, judge on the test folder, print."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--cache", type=Path)
-    asked = parser.parse_args()
-    recipe = builtin.sprint()
-    optimizer, low = recipe.optimizer, recipe.low_resolution
-    assert isinstance(optimizer, Muon)
+class MuonAndSgd:
+    """Muon for the kernels, SGD with Nesterov's momentum for biases and the last layer."""
+
+    def __init__(self, network: Network, config: Muon) -> None:
+        parameters = list(network.parameters())
+        self._config = config
+        self._kernels = [parameter for parameter in parameters if parameter.ndim == 4]
+        self._momenta = [torch.zeros_like(kernel) for kernel in self._kernels]
+        biases = [parameter for parameter in parameters if parameter.ndim == 1 and parameter.requires_grad]
+        self._sgd = torch.optim.SGD(
+            [{"params": biases}, {"params": [network.head.weight]}],
+            momentum=config.sgd_momentum,
+            nesterov=True,
+            lr=1.0,
+        )
+
+    def step(self, factor: float) -> None:
+        """Take one step, with all learning rates multiplied by the given factor."""
+        config = self._config
+        rates = [config.bias_learning_rate, config.head_learning_rate]
+        for group, rate in zip(self._sgd.param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        self._sgd.step()
+        with torch.no_grad():
+            for kernel, momentum in zip(self._kernels, self._momenta, strict=True):
+                assert kernel.grad is not None
+                momentum.mul_(config.momentum).add_(kernel.grad)
+                update = kernel.grad.add(momentum, alpha=config.momentum)
+                kernel.mul_(len(kernel) ** 0.5 / kernel.norm())
+                update = orthogonalise(update, config.iterations)
+                kernel.sub_(update, alpha=config.learning_rate * factor)
+
+
+def train(network: Network, recipe: Recipe, images: Tensor, labels: Tensor) -> None:
+    """Train on images uint8 (N, H, W, C) with labels (N,) as the recipe says."""
+    low = recipe.low_resolution
+    assert isinstance(recipe.optimizer, Muon)
     assert low is not None
-    dataset = open_dataset(asked.data, recipe.image, validation="train2", cache=asked.cache)
-    began = time.perf_counter()
-    torch.manual_seed(asked.seed)
-    rows = dataset.rows("train")
-    images, labels = torch.from_numpy(dataset.pack.pixels[rows]), torch.from_numpy(dataset.labels[rows])
-    network = Network(recipe, images[torch.randperm(len(images))[:2000]], len(dataset.classes))
-    network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    kernels = [each for each in network.parameters() if each.ndim == 4]
-    biases = [each for each in network.parameters() if each.ndim == 1 and each.requires_grad]
-    momenta = [torch.zeros_like(each) for each in kernels]
-    rates = [optimizer.bias_learning_rate, optimizer.head_learning_rate]
-    sgd = torch.optim.SGD(
-        [{"params": biases}, {"params": [network.head.weight]}],
-        momentum=optimizer.sgd_momentum,
-        nesterov=True,
-        lr=1.0,
-    )
+    optimizer = MuonAndSgd(network, recipe.optimizer)
     mirrored = torch.rand(len(images)) < 0.5
     steps, step = recipe.epochs * -(-len(images) // recipe.batch_size), 0
     network.train()
     for epoch in range(recipe.epochs):
-        for index in torch.split(torch.randperm(len(images)), recipe.batch_size):
-            batch, flips = images[index], mirrored[index] ^ (epoch % 2 == 1)
+        for indices in torch.split(torch.randperm(len(images)), recipe.batch_size):
+            batch, flips = images[indices], mirrored[indices] ^ (epoch % 2 == 1)
             batch = torch.where(flips[:, None, None, None], batch.flip(2), batch)
             if step < low.share * steps:
-                factor = recipe.image.size // low.size
-                small = F.avg_pool2d(batch.permute(0, 3, 1, 2).float(), factor)
+                small = F.avg_pool2d(batch.permute(0, 3, 1, 2).float(), recipe.image.size // low.size)
                 batch = small.round().to(torch.uint8).permute(0, 2, 3, 1)
-            factor_now = 1 - step / steps
-            for group, rate in zip(sgd.param_groups, rates, strict=True):
-                group["lr"] = rate * factor_now
-            loss = F.cross_entropy(network(batch), labels[index], label_smoothing=recipe.label_smoothing)
+            loss = F.cross_entropy(network(batch), labels[indices], label_smoothing=recipe.label_smoothing)
             network.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            sgd.step()
-            with torch.no_grad():
-                for kernel, momentum in zip(kernels, momenta, strict=True):
-                    assert kernel.grad is not None
-                    momentum.mul_(optimizer.momentum).add_(kernel.grad)
-                    update = kernel.grad.add(momentum, alpha=optimizer.momentum)
-                    kernel.mul_(len(kernel) ** 0.5 / kernel.norm())
-                    kernel.sub_(
-                        orthogonal(update, optimizer.iterations), alpha=optimizer.learning_rate * factor_now
-                    )
+            optimizer.step(1 - step / steps)
             step += 1
+
+
+def main() -> None:
+    """Train, evaluate on the test folder, and print the result."""
+    parser = create_parser(__doc__)
+    add_cifar10(parser)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path)
+    args = parser.parse_args()
+    recipe = builtin.sprint()
+    dataset = open_dataset(DataOptions(args.data, validation="train2", cache=args.cache), recipe.image)
+    began = time.perf_counter()
+    torch.manual_seed(args.seed)
+    rows = dataset.get_indices("train")
+    images, labels = torch.from_numpy(dataset.pack.pixels[rows]), torch.from_numpy(dataset.labels[rows])
+    network = Network(recipe, images[torch.randperm(len(images))[:2000]], len(dataset.classes))
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    train(network, recipe, images, labels)
     network.eval()
-    test = dataset.rows("test")
+    test = dataset.get_indices("test")
     with torch.inference_mode():
-        found = [network(torch.from_numpy(dataset.pack.pixels[some])) for some in np.array_split(test, 50)]
-    accuracy = float((torch.cat(found).argmax(1).numpy() == dataset.labels[test]).mean())
+        logits = [network(torch.from_numpy(dataset.pack.pixels[part])) for part in np.array_split(test, 50)]
+    accuracy = float((torch.cat(logits).argmax(1).numpy() == dataset.labels[test]).mean())
     print(json.dumps({"seconds": round(time.perf_counter() - began, 3), "accuracy": accuracy}))
 
 

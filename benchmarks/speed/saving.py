@@ -1,65 +1,71 @@
-"""What checkpoints cost: the share of a run's training time that goes into writing them.
+"""The cost of checkpoints: the share of a run's training time that goes into writing them.
 
     foveal data get cifar10 cifar10
-    python benchmarks/saving.py cifar10
-    python benchmarks/saving.py cifar10 --runs 5
-    python benchmarks/saving.py --table
+    python -m benchmarks.speed.saving cifar10
+    python -m benchmarks.speed.saving cifar10 --runs 5
+    python -m benchmarks.speed.saving --table
 
-Trains in this process, images packed, with `Session.save` timed: `sprint` and one epoch of `model-s-02` on
-CIFAR-10, the demo's recipe on its digits (epochs of half a second), and 20 seconds' budget on 300 of these
-(epochs of a few hundredths). A line a run is added to `benchmarks/results/saving.jsonl`; what is there
-already is not run again.
+Trains in this process, images packed, and measures `Session.save`: `sprint` and one epoch of `model-s-02` on
+CIFAR-10, the demo's recipe on its digits (epochs of half a second), and a budget of 20 seconds on 300 of
+these (epochs of a few hundredths). One line for each run is added to `benchmarks/results/speed/saving.jsonl`.
+What is there already is not run again.
 """
 
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
 from unittest import mock
 
-import journal
-from foveal import Run, train
-from foveal.data import sources
+from benchmarks import RESULTS
+from benchmarks.measurement.foveal_process import temporary_folder
+from benchmarks.measurement.journal import Line, create_journal_parser, open_journal, parse_arguments
+from benchmarks.measurement.markdown import describe_conditions, format_table, format_values, group_lines
+from foveal import DataOptions, Run, train
+from foveal.data import named_datasets
 from foveal.training.session import Session
-from journal import Line
 
 
 def main() -> None:
     """Run what has no result yet, or print the table."""
-    parser = journal.arguments(__doc__, "saving", runs=3)
-    asked, _ = journal.parse(parser)
-    kept = journal.open_journal(asked)
-    if asked.table:
-        print(table(kept.lines()))
+    parser = create_journal_parser(__doc__, RESULTS / "speed" / "saving.jsonl", runs=3)
+    args, _ = parse_arguments(parser)
+    journal = open_journal(args)
+    if args.table:
+        print(format_results(journal.read_lines()))
         return
-    with journal.scratch() as place:
-        folder = Path(place)
-        digits = sources.get("digits", folder / "digits")
-        few = small(digits, folder / "few")
-        cases: dict[str, Callable[..., Run]] = {
-            "`sprint` on CIFAR-10": partial(train, asked.data, recipe="sprint"),
-            "an epoch of `model-s-02` on CIFAR-10": partial(
-                train, asked.data, recipe="model-s-02", settings=["epochs=1"]
-            ),
-            "`digits` on the digits": partial(train, digits, recipe="digits"),
-            "20 seconds on 300 digits": partial(train, few, minutes=1 / 3),
-        }
-        for seed in range(asked.runs):
-            for name, call in cases.items():
+    with temporary_folder() as name:
+        folder = Path(name)
+        cases = create_cases(args.data, folder)
+        for seed in range(args.runs):
+            for case, call in cases.items():
                 out = folder / f"run-{seed}-{len(list(folder.iterdir()))}"
-                run = partial(measure, partial(call, seed=seed, out=out, cache=folder / "cache"))
-                line = kept.take({"case": name, "seed": seed}, run)
+                measure_case = partial(measure, partial(call, seed=seed, out=out))
+                line = journal.measure_once({"case": case, "seed": seed}, measure_case)
                 if line is not None:
-                    print(
-                        f"{name}, seed {seed}: {line['saves']} in {line['share']:.2%} of the time", flush=True
-                    )
-    sys.exit(1 if kept.failed else 0)
+                    share = f"{line['share']:.2%}"
+                    print(f"{case}, seed {seed}: {line['saves']} in {share} of the time", flush=True)
+    sys.exit(1 if journal.failed else 0)
 
 
-def small(digits: Path, folder: Path) -> Path:
-    """Lay out thirty training digits of each class."""
+def create_cases(cifar10: Path, folder: Path) -> dict[str, Callable[..., Run]]:
+    """Return the trainings that are measured, by their names in results."""
+    digits = named_datasets.get("digits", folder / "digits")
+    few = copy_few(digits, folder / "few")
+    packed = partial(DataOptions, cache=folder / "cache")
+    return {
+        "`sprint` on CIFAR-10": partial(train, packed(cifar10), recipe="sprint"),
+        "an epoch of `model-s-02` on CIFAR-10": partial(
+            train, packed(cifar10), recipe="model-s-02", settings=["epochs=1"]
+        ),
+        "`digits` on the digits": partial(train, packed(digits), recipe="digits"),
+        "20 seconds on 300 digits": partial(train, packed(few), budget="20s"),
+    }
+
+
+def copy_few(digits: Path, folder: Path) -> Path:
+    """Copy thirty training digits and five test digits of each class."""
     for split, n in (("train", 30), ("test", 5)):
         for label in sorted((digits / split).iterdir()):
             (folder / split / label.name).mkdir(parents=True)
@@ -69,18 +75,17 @@ def small(digits: Path, folder: Path) -> Path:
 
 
 def measure(call: Callable[[], Run]) -> Line:
-    """Train, timing each checkpoint."""
+    """Train, and measure the time of each checkpoint."""
     seconds: list[float] = []
-    real = Session.save
+    save = Session.save
 
-    def timed(session: Session) -> None:
+    def save_and_measure(session: Session) -> None:
         began = time.perf_counter()
-        real(session)
+        save(session)
         seconds.append(time.perf_counter() - began)
 
-    with mock.patch.object(Session, "save", timed):
+    with mock.patch.object(Session, "save", save_and_measure):
         run = call()
-    environment: Any = run.folder.environment
     training = run.summary()["seconds"]
     return {
         "saves": len(seconds),
@@ -88,25 +93,25 @@ def measure(call: Callable[[], Run]) -> Line:
         "training_seconds": training,
         "share": sum(seconds) / training,
         "bytes": max(file.stat().st_size for file in run.folder.checkpoints.iterdir()),
-        "threads": environment["threads"],
+        "threads": run.folder.environment.threads,
     }
 
 
-def table(lines: list[Line]) -> str:
-    """Lay out what checkpoints cost."""
+def format_results(lines: Sequence[Line]) -> str:
+    """Return a table of the cost of checkpoints."""
     rows = [
         [
             case,
             len(runs),
-            journal.laid([run["training_seconds"] for run in runs], ".1f"),
-            journal.laid([run["saves"] for run in runs], ".0f"),
-            journal.laid([run["bytes"] / 1e6 for run in runs], ".1f"),
-            journal.laid([run["share"] for run in runs], ".2%"),
+            format_values([run["training_seconds"] for run in runs], ".1f"),
+            format_values([run["saves"] for run in runs], ".0f"),
+            format_values([run["bytes"] / 1e6 for run in runs], ".1f"),
+            format_values([run["share"] for run in runs], ".2%"),
         ]
-        for (case,), runs in journal.grouped(lines, ["case"]).items()
+        for (case,), runs in group_lines(lines, ["case"]).items()
     ]
     header = ["run", "n", "seconds of training", "checkpoints", "MB each", "share of the time"]
-    return f"{journal.table(header, rows)}\n\n{journal.described(lines)}"
+    return f"{format_table(header, rows)}\n\n{describe_conditions(lines)}"
 
 
 if __name__ == "__main__":

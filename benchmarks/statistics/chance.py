@@ -1,25 +1,27 @@
-"""How often `foveal compare` calls what differs by chance alone different: on real runs, resampled.
+"""How often `foveal compare` finds a difference where there is only chance: real runs, resampled.
 
     foveal data get cifar10 cifar10
-    python benchmarks/chance.py cifar10 --work WORK
-    python benchmarks/chance.py --table
-    python benchmarks/chance.py --table --bounds
+    python -m benchmarks.statistics.chance cifar10 --work WORK
+    python -m benchmarks.statistics.chance --table
+    python -m benchmarks.statistics.chance --table --bounds
 
-Trains `sprint` on CIFAR-10 with 40 seeds, as it is, and with 10 more for one epoch instead of two; half a
-minute a run on one thread (OMP_NUM_THREADS=1). A line a run is added to `benchmarks/results/chance.jsonl`:
-who got which test image right, 10,000 bits. What is there is not run again; WORK goes on where it stopped.
+Trains `sprint` on CIFAR-10 with 40 seeds, and with 10 more for one epoch instead of two; half a minute a run
+on one thread (OMP_NUM_THREADS=1). One line for each run is added to
+`benchmarks/results/statistics/chance.jsonl`: which test images it classifies correctly, 10,000 bits. What is
+there is not run again. WORK continues where it stopped.
 
-`--table` resamples these lines. Comparing recipes: 2,000 times two groups of 3, of 5 and of 10 seeds without
-one in common are drawn from the 40 and compared as `foveal compare GROUP GROUP` does it; they differ in
+`--table` resamples these lines. Comparing recipes: 2,000 times two groups of 3, of 5 and of 10 seeds, without
+one in common, are drawn from the 40 and compared as `foveal compare GROUP GROUP` does it; they differ in
 nothing but seeds. Comparing models: 2,000 times two of the 40 are drawn and swapped image by image at random,
 and compared as `foveal compare RUN RUN` does it.
 
-The 2,000 draws share 40 runs and 10,000 images, so their rate need not be as near to 5 % as that of as many
-independent ones. `--table --bounds` finds what the same resampling gives on 100 sets of 40 synthetic runs for
-which the hypothesis holds exactly, and writes the middle 95 % of those rates to
-`benchmarks/results/chance-bounds.json`; it takes some minutes.
+The 2,000 draws share 40 runs and 10,000 images. So their rate need not be as near to 5 % as that of as many
+independent draws. `--table --bounds` resamples 100 sets of 40 synthetic runs, for which the hypothesis holds
+exactly, in the same way, and writes the middle 95 % of those rates to
+`benchmarks/results/statistics/chance-bounds.json`; it takes some minutes.
 """
 
+import argparse
 import base64
 import hashlib
 import json
@@ -29,204 +31,237 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import journal
 import numpy as np
-import record
-from journal import Line
 from scipy import stats
 
-from foveal.comparison.crossed_effects import Bools, recipe_difference
+from benchmarks import RESULTS
+from benchmarks.measurement import foveal_process
+from benchmarks.measurement.child import foveal_program
+from benchmarks.measurement.journal import (
+    Journal,
+    Line,
+    create_journal_parser,
+    open_journal,
+    parse_arguments,
+)
+from benchmarks.measurement.markdown import describe_conditions, format_table
+from foveal.comparison.crossed_effects import recipe_difference
 from foveal.comparison.paired import mcnemar
+from foveal.comparison.verdict import SIGNIFICANCE_LEVEL
+from foveal.types import Bools
 
-AS_IT_IS = "epochs=2"
-SHORTER = "epochs=1"
-SIZES = (3, 5, 10)
-DRAWS = 2000
-LEVEL = 0.05
-SETS = 100
-BOUNDS = journal.RESULTS / "chance-bounds.json"
+RECIPE_SETTING = "epochs=2"
+"""The setting that the recipe has already."""
+SHORTER_SETTING = "epochs=1"
+GROUP_SIZES = (3, 5, 10)
+N_DRAWS = 2000
+N_SETS = 100
+"""The number of sets of synthetic runs."""
+FILE = RESULTS / "statistics" / "chance.jsonl"
+BOUNDS_FILE = RESULTS / "statistics" / "chance-bounds.json"
+Bounds = dict[str, Any]
+"""The content of `chance-bounds.json`."""
 
 
 def main() -> None:
     """Run what has no result yet, or print the table, or simulate."""
-    parser = journal.arguments(__doc__, "chance", runs=40)
+    parser = create_journal_parser(__doc__, FILE, runs=40)
     parser.add_argument("--shorter", type=int, default=10, metavar="N", help="runs of one epoch")
     parser.add_argument("--work", type=Path, metavar="DIR", help="where the runs are trained and stay")
     parser.add_argument("--cache", type=Path, metavar="DIR", help="where decoded images are kept")
     parser.add_argument("--bounds", action="store_true", help="simulate what chance allows first")
-    asked, extra = journal.parse(parser)
-    kept = journal.open_journal(asked)
-    if asked.table:
-        if asked.bounds:
-            found = bounds(outcomes(kept.lines(), AS_IT_IS))
-            BOUNDS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-        print(table(kept.lines(), json.loads(BOUNDS.read_text(encoding="utf-8"))))
+    args, extra = parse_arguments(parser)
+    journal = open_journal(args)
+    if args.table:
+        lines = journal.read_lines()
+        if args.bounds:
+            bounds = simulate_bounds(unpack_correct(lines, RECIPE_SETTING))
+            BOUNDS_FILE.write_text(json.dumps(bounds, indent=1) + "\n", encoding="utf-8")
+        print(format_results(lines, read_bounds()))
         return
-    with journal.scratch() as folder:
-        work = Path(folder) if asked.work is None else asked.work.resolve()
-        for setting, runs in ((AS_IT_IS, asked.runs), (SHORTER, 1 if asked.quick else asked.shorter)):
-            options, group = ["--recipe", "sprint", "--set", setting, *extra], setting.replace("=", "-")
-            for seed in range(runs):
-                key = {"data": asked.data.name, "setting": setting, "options": extra, "seed": seed}
-                measure_it = partial(measure, asked.data, work / group, seed, options, asked.cache)
-                if (line := kept.take(key, measure_it)) is not None:
-                    print(f"{setting}, seed {seed}: {line['accuracy']:.2%}", flush=True)
-    sys.exit(1 if kept.failed else 0)
+    with foveal_process.temporary_folder() as folder:
+        work = Path(folder) if args.work is None else args.work.resolve()
+        run_groups(args, extra, journal, work)
+    sys.exit(1 if journal.failed else 0)
+
+
+def run_groups(args: argparse.Namespace, extra: list[str], journal: Journal, work: Path) -> None:
+    """Run the recipe and its shorter variant with all seeds that have no result yet."""
+    for setting, runs in ((RECIPE_SETTING, args.runs), (SHORTER_SETTING, 1 if args.quick else args.shorter)):
+        options, group = ["--recipe", "sprint", "--set", setting, *extra], setting.replace("=", "-")
+        for seed in range(runs):
+            key = {"data": args.data.name, "setting": setting, "options": extra, "seed": seed}
+            run = partial(measure, args.data, work / group, seed, options, args.cache)
+            if (line := journal.measure_once(key, run)) is not None:
+                print(f"{setting}, seed {seed}: {line['accuracy']:.2%}", flush=True)
 
 
 def measure(data: Path, group: Path, seed: int, options: Sequence[str], cache: Path | None) -> Line:
-    """Train one more run of a group, unless it is there, and return who got which image right."""
-    from foveal.experiments.repeat import load
+    """Train one more run of a group, unless it is there; return which images it classifies correctly."""
+    from foveal.experiments.repeat import load_group
 
     group.parent.mkdir(parents=True, exist_ok=True)
-    words = [record.foveal(), "repeat", str(data), *options, "--runs", str(seed + 1), "--out", str(group)]
+    words = [foveal_program(), "repeat", str(data), *options, "--runs", str(seed + 1), "--out", str(group)]
     words += ["--json", *(["--cache", str(cache.resolve())] if cache is not None else [])]
     names = {words[0]: "foveal", str(data): "DATA", str(group): "GROUP"}
-    took, _ = journal.run(
-        words, folder=group.parent, names=names if cache is None else names | {words[-1]: "CACHE"}
-    )
-    whole = load(group)
-    assert whole.right is not None
-    run, right = whole.runs[seed], whole.right[seed]
+    names |= {} if cache is None else {words[-1]: "CACHE"}
+    costs, _ = foveal_process.run_json_command(words, folder=group.parent, names=names)
+    result = load_group(group)
+    assert result.correct is not None
+    run, correct = result.runs[seed], result.correct[seed]
     return {
-        "command": took["command"],
+        "command": costs["command"],
         "training_seconds": run.summary()["seconds"],
-        "threads": run.folder.environment["threads"],
-        "n": len(right),
-        "images": hashlib.sha256(" ".join(whole.digests).encode()).hexdigest(),
-        "accuracy": whole.accuracies[seed],
-        "right": base64.b64encode(np.packbits(right).tobytes()).decode(),
+        "threads": run.folder.environment.threads,
+        "n": len(correct),
+        "images": hashlib.sha256(" ".join(result.digests).encode()).hexdigest(),
+        "accuracy": result.accuracies[seed],
+        "right": base64.b64encode(np.packbits(correct).tobytes()).decode(),
     }
 
 
-# ---- what the lines tell
+def read_bounds() -> Bounds:
+    """Return the committed bounds."""
+    bounds: Bounds = json.loads(BOUNDS_FILE.read_text(encoding="utf-8"))
+    return bounds
 
 
-def outcomes(lines: Sequence[Line], setting: str) -> Bools:
-    """Return who got which image right, (runs, images), of the runs with a setting."""
-    those = [line for line in lines if line["setting"] == setting]
-    if len({line["images"] for line in those}) != 1:
+# ---- rates on real runs
+
+
+def unpack_correct(lines: Sequence[Line], setting: str) -> Bools:
+    """Return which run classifies which image correctly, (runs, images), of the runs with a setting."""
+    own = [line for line in lines if line["setting"] == setting]
+    if len({line["images"] for line in own}) != 1:
         raise SystemExit(f"the runs with {setting} were not judged on the same images")
-    packed = [np.frombuffer(base64.b64decode(line["right"]), dtype=np.uint8) for line in those]
-    return np.unpackbits(np.stack(packed), axis=1, count=those[0]["n"]).astype(bool)
+    packed = [np.frombuffer(base64.b64decode(line["right"]), dtype=np.uint8) for line in own]
+    return np.unpackbits(np.stack(packed), axis=1, count=own[0]["n"]).astype(bool)
 
 
-def of_recipes(right: Bools, size: int, draws: int, draw: np.random.Generator) -> tuple[float, float]:
-    """Return the share of draws of two groups of this size, no run in common, that are called different.
+def recipe_rates(correct: Bools, size: int, draws: int, random: np.random.Generator) -> tuple[float, float]:
+    """Return how often two groups of seeds of one recipe, without a common seed, are called different.
 
-    The second figure is the same of Welch's test on their accuracies alone, which knows nothing of images.
+    The second figure is the rate of Welch's test on the accuracies alone, which knows nothing of images.
     """
-    called, groups = 0, []
+    significant, groups = 0, []
     for _ in range(draws):
-        runs = draw.permutation(len(right))[: 2 * size]
-        called += recipe_difference(right[runs[:size]], right[runs[size:]]).p < LEVEL
+        runs = random.permutation(len(correct))[: 2 * size]
+        p = recipe_difference(correct[runs[:size]], correct[runs[size:]]).p
+        significant += p < SIGNIFICANCE_LEVEL
         groups.append(runs.reshape(2, size))
-    accuracies = right.mean(axis=1)[np.stack(groups)]  # (draws, 2, size)
+    accuracies = correct.mean(axis=1)[np.stack(groups)]  # (draws, 2, size)
     means, deviations = accuracies.mean(axis=2).T, accuracies.std(axis=2, ddof=1).T
     welch = stats.ttest_ind_from_stats(
         means[0], deviations[0], size, means[1], deviations[1], size, equal_var=False
     )
-    return called / draws, float((welch.pvalue < LEVEL).mean())
+    return significant / draws, float((welch.pvalue < SIGNIFICANCE_LEVEL).mean())
 
 
-def of_models(right: Bools, draws: int, draw: np.random.Generator) -> float:
-    """Return the share of draws of two runs, swapped image by image by a toss, that are called different."""
-    called = 0
+def swapped_model_rate(correct: Bools, draws: int, random: np.random.Generator) -> float:
+    """Return how often two runs are called different after swapping them image by image at random."""
+    significant = 0
     for _ in range(draws):
-        one, other = right[draw.permutation(len(right))[:2]]
-        apart = one != other
-        alone = one[apart] ^ (draw.random(int(apart.sum())) < 0.5)  # the first, not the second
-        called += mcnemar(int(alone.sum()), int((~alone).sum())) < LEVEL
-    return called / draws
+        first, second = correct[random.permutation(len(correct))[:2]]
+        differs = first != second
+        first_alone = first[differs] ^ (random.random(int(differs.sum())) < 0.5)
+        p = mcnemar(int(first_alone.sum()), int((~first_alone).sum()))
+        significant += p < SIGNIFICANCE_LEVEL
+    return significant / draws
 
 
-def of_seeds(right: Bools) -> tuple[int, int]:
-    """Return how many pairs of runs McNemar's test calls different models, as they are, and of how many."""
-    one_alone = right.astype(np.int64) @ (~right).T.astype(np.int64)  # (runs, runs)
-    rows, columns = np.triu_indices(len(right), k=1)
-    called = sum(
-        mcnemar(int(one_alone[i, j]), int(one_alone[j, i])) < LEVEL
+def count_significant_pairs(correct: Bools) -> tuple[int, int]:
+    """Return how many pairs of runs are different models by McNemar's test, and the number of pairs."""
+    first_alone = correct.astype(np.int64) @ (~correct).T.astype(np.int64)  # (runs, runs)
+    rows, columns = np.triu_indices(len(correct), k=1)
+    significant = sum(
+        mcnemar(int(first_alone[i, j]), int(first_alone[j, i])) < SIGNIFICANCE_LEVEL
         for i, j in zip(rows, columns, strict=True)
     )
-    return called, len(rows)
+    return significant, len(rows)
 
 
-def between(first: Bools, second: Bools, size: int, draws: int, draw: np.random.Generator) -> float:
-    """Return the share of draws of a group of either recipe that are called different."""
-    called = 0
+def detection_rate(first: Bools, second: Bools, size: int, draws: int, random: np.random.Generator) -> float:
+    """Return how often groups of two different recipes are called different."""
+    significant = 0
     for _ in range(draws):
-        ours, theirs = (each[draw.permutation(len(each))[:size]] for each in (first, second))
-        called += recipe_difference(ours, theirs).p < LEVEL
-    return called / draws
+        ours, theirs = (runs[random.permutation(len(runs))[:size]] for runs in (first, second))
+        significant += recipe_difference(ours, theirs).p < SIGNIFICANCE_LEVEL
+    return significant / draws
 
 
-# ---- what chance allows
+# ---- rates on synthetic runs
 
 
-def synthetic(right: Bools, draw: np.random.Generator) -> Bools:
-    """Draw as many runs that differ by chance alone, as hard images and as lucky seeds as the real ones.
+def draw_synthetic_runs(correct: Bools, random: np.random.Generator) -> Bools:
+    """Draw as many runs as there are, that differ by chance alone.
 
-    An image is right in each run with its own probability, which is drawn from what the real runs' counts
-    leave open; a seed's luck moves all probabilities of its run, in the logit, by a normal number.
+    Images are as hard, and seeds as lucky, as in the real runs. In each run an image is correct with its own
+    probability, which is drawn from its posterior given the real counts. The luck of a seed moves all
+    probabilities of its run, on the logit scale, by a normal number.
     """
-    runs, images = right.shape
-    hardness = draw.beta(right.sum(axis=0) + 0.1, runs - right.sum(axis=0) + 0.1)  # (images,)
-    hardness = np.clip(hardness, 1e-9, 1 - 1e-9)
-    slope = float((hardness * (1 - hardness)).mean())
-    own = slope / images  # the variance of a run's accuracy if seeds had no luck
-    luck = np.sqrt(max(0.0, float(right.mean(axis=1).var(ddof=1)) - own)) / slope
-    logits = np.log(hardness / (1 - hardness)) + luck * draw.standard_normal((runs, 1))
-    found: Bools = draw.random((runs, images)) < 1 / (1 + np.exp(-logits))
-    return found
+    runs, images = correct.shape
+    probabilities = random.beta(correct.sum(axis=0) + 0.1, runs - correct.sum(axis=0) + 0.1)  # (images,)
+    probabilities = np.clip(probabilities, 1e-9, 1 - 1e-9)
+    derivative = float((probabilities * (1 - probabilities)).mean())
+    variance = derivative / images  # of a run's accuracy, if seeds had no luck
+    excess = float(correct.mean(axis=1).var(ddof=1)) - variance
+    luck = np.sqrt(max(0.0, excess)) / derivative
+    logits = np.log(probabilities / (1 - probabilities)) + luck * random.standard_normal((runs, 1))
+    synthetic: Bools = random.random((runs, images)) < 1 / (1 + np.exp(-logits))
+    return synthetic
 
 
-def bounds(right: Bools, *, sets: int = SETS, draws: int = DRAWS) -> dict[str, Any]:
-    """Resample sets of synthetic runs; return the mean of the rates and where their middle 95 % lies."""
-    draw = np.random.default_rng(0)
-    rates: dict[int, list[float]] = {size: [] for size in SIZES}
+def simulate_bounds(correct: Bools, *, sets: int = N_SETS, draws: int = N_DRAWS) -> Bounds:
+    """Resample sets of synthetic runs; return the mean and the middle 95 % of the rates."""
+    random = np.random.default_rng(0)
+    rates: dict[int, list[float]] = {size: [] for size in GROUP_SIZES}
     for _ in range(sets):
-        runs = synthetic(right, draw)
-        for size, found in rates.items():
-            found.append(of_recipes(runs, size, draws, draw)[0])
+        runs = draw_synthetic_runs(correct, random)
+        for size, own in rates.items():
+            own.append(recipe_rates(runs, size, draws, random)[0])
     return {
-        "command": "python benchmarks/chance.py --table --bounds",
+        "command": "python -m benchmarks.statistics.chance --table --bounds",
         "sets": sets,
         "draws": draws,
-        "sizes": {str(size): _bounds(found) for size, found in rates.items()},
+        "sizes": {str(size): _summarise_rates(own) for size, own in rates.items()},
     }
 
 
-def _bounds(rates: Sequence[float]) -> dict[str, Any]:
+def _summarise_rates(rates: Sequence[float]) -> Bounds:
     low, high = np.quantile(rates, [0.025, 0.975])
     return {"mean": float(np.mean(rates)), "low": float(low), "high": float(high), "rates": list(rates)}
 
 
-def table(lines: Sequence[Line], allowed: dict[str, Any]) -> str:
-    """Lay out how often chance is called a difference, and how often a difference is."""
-    right, shorter = outcomes(lines, AS_IT_IS), outcomes(lines, SHORTER)
-    draw = np.random.default_rng(0)
-    runs = f"{len(right)} runs of `sprint`"
+# ---- the table
+
+
+def format_results(lines: Sequence[Line], bounds: Bounds) -> str:
+    """Return a table of how often chance is called a difference, and how often a difference is."""
+    correct, shorter = unpack_correct(lines, RECIPE_SETTING), unpack_correct(lines, SHORTER_SETTING)
+    random = np.random.default_rng(0)
+    runs = f"{len(correct)} runs of `sprint`"
     rows: list[list[object]] = []
-    for size in SIZES:
-        (rate, welch), here = of_recipes(right, size, DRAWS, draw), allowed["sizes"][str(size)]
+    for size in GROUP_SIZES:
+        (rate, welch), own = recipe_rates(correct, size, N_DRAWS, random), bounds["sizes"][str(size)]
+        allowed = f"{own['low']:.1%} to {own['high']:.1%}"
         what = f"recipes: two groups of {size} of {runs}"
-        rows.append(
-            [what, "seeds alone", f"{rate:.2%}", f"{here['low']:.1%} to {here['high']:.1%}", f"{welch:.2%}"]
-        )
-    rate = of_models(right, DRAWS, draw)
-    spread = 1.96 * np.sqrt(LEVEL * (1 - LEVEL) / DRAWS)
-    near = f"{LEVEL - spread:.1%} to {LEVEL + spread:.1%}"
-    rows.append([f"models: two of {runs}, swapped image by image", "chance alone", f"{rate:.2%}", near, ""])
-    for size in SIZES[:2]:
-        rate = between(right, shorter, size, DRAWS, draw)
+        rows.append([what, "seeds alone", f"{rate:.2%}", allowed, f"{welch:.2%}"])
+    rate = swapped_model_rate(correct, N_DRAWS, random)
+    half_width = 1.96 * np.sqrt(SIGNIFICANCE_LEVEL * (1 - SIGNIFICANCE_LEVEL) / N_DRAWS)
+    allowed = f"{SIGNIFICANCE_LEVEL - half_width:.1%} to {SIGNIFICANCE_LEVEL + half_width:.1%}"
+    what = f"models: two of {runs}, swapped image by image"
+    rows.append([what, "chance alone", f"{rate:.2%}", allowed, ""])
+    for size in GROUP_SIZES[:2]:
+        rate = detection_rate(correct, shorter, size, N_DRAWS, random)
         what = f"recipes: {size} runs of two epochs, {size} of one"
-        rows.append([what, f"{100 * (right.mean() - shorter.mean()):.2f} points", f"{rate:.2%}", "", ""])
-    called, pairs = of_seeds(right)
-    rows.append([f"models: two of {runs}, as they are", "the seed", f"{called / pairs:.2%}", "", ""])
+        points = f"{100 * (correct.mean() - shorter.mean()):.2f} points"
+        rows.append([what, points, f"{rate:.2%}", "", ""])
+    significant, pairs = count_significant_pairs(correct)
+    rows.append([f"models: two of {runs}, as they are", "the seed", f"{significant / pairs:.2%}", "", ""])
     header = ["compared", "differ in", "called different", "chance allows", "Welch's test"]
-    deviation = 100 * float(right.mean(axis=1).std(ddof=1))
-    about = f"mean accuracy {right.mean():.2%}, from seed to seed ± {deviation:.2f} points"
-    return f"{journal.table(header, rows)}\n\n{about}; {journal.described(lines)}"
+    deviation = 100 * float(correct.mean(axis=1).std(ddof=1))
+    note = f"mean accuracy {correct.mean():.2%}, from seed to seed ± {deviation:.2f} points"
+    return f"{format_table(header, rows)}\n\n{note}; {describe_conditions(lines)}"
 
 
 if __name__ == "__main__":

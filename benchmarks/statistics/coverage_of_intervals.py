@@ -1,6 +1,6 @@
-"""How often the intervals hold the truth, by simulation: `docs/intervals.md`.
+"""How often the intervals contain the true value, by simulation: `docs/intervals.md`.
 
-    python benchmarks/coverage_of_intervals.py > docs/intervals.md
+    python -m benchmarks.statistics.coverage_of_intervals > docs/intervals.md
 
 Everything is drawn from a seed, so the page is the same everywhere. A few minutes.
 """
@@ -10,39 +10,47 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import stats
 from sklearn.metrics import average_precision_score
 
+from benchmarks.measurement.command_line import create_parser
 from foveal.evaluation import roc
 from foveal.evaluation.intervals import auc_interval, average_precision_interval, f1_interval, wilson_interval
 from foveal.evaluation.macro_averages import macro_average
+from foveal.types import Bools, Floats
 
 Interval = tuple[float, float]
 Random = np.random.Generator
-Sample = Callable[..., tuple[NDArray[np.bool_], NDArray[np.float64]]]
+Sample = Callable[..., tuple[Bools, Floats]]
 SIZES = (100, 1_000, 10_000)
 TRUTHS = (0.05, 0.2, 0.5, 0.8, 0.95)
-WANTED = (0.935, 0.965)
+EXPECTED_COVERAGE = (0.935, 0.965)
+"""The bounds of the coverage outside of which the page shows a star."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A figure whose true value is known, and a way to draw a sample and its interval."""
+    """A population in which the true value of a figure is known."""
 
     n: int
-    about: str
+    """The number of images in a sample."""
+    description: str
+    """The true value, and what else describes the population."""
     truth: float
-    draw: Callable[[Random], Interval]
+    """The true value."""
+    draw_interval: Callable[[Random], Interval]
+    """A function that draws a sample and returns its interval."""
 
-    def held(self, draws: int) -> float:
-        """Return how often the interval holds the truth."""
+    def coverage(self, draws: int) -> float:
+        """Return the share of samples whose interval contains the true value."""
         random = np.random.default_rng(0)
-        return float(np.mean([low <= self.truth <= high for low, high in map(self.draw, [random] * draws)]))
+        return float(
+            np.mean([low <= self.truth <= high for low, high in map(self.draw_interval, [random] * draws)])
+        )
 
 
-def shares() -> Iterator[Case]:
-    """Accuracy, recall, precision: Wilson."""
+def share_cases() -> Iterator[Case]:
+    """Yield the cases for accuracy, recall and precision, which are shares."""
     for n in SIZES:
         for truth in TRUTHS:
             yield Case(
@@ -53,28 +61,28 @@ def shares() -> Iterator[Case]:
             )
 
 
-def f1_scores() -> Iterator[Case]:
-    """F1 of a class that is a tenth of the images, misses and false alarms one to one."""
+def f1_cases() -> Iterator[Case]:
+    """Yield the cases for F1 of a class with a tenth of the images, and as many misses as false alarms."""
     for n in SIZES:
         for truth in TRUTHS:
-            found = 0.1 * min(1.0, truth)
-            others = 2 * found * (1 - truth) / truth
-            if found + others > 1:
-                found, others = found / (found + others), others / (found + others)
+            hit = 0.1 * min(1.0, truth)
+            error = 2 * hit * (1 - truth) / truth
+            if hit + error > 1:
+                hit, error = hit / (hit + error), error / (hit + error)
 
-            def draw(random: Random, n: int = n, found: float = found, others: float = others) -> Interval:
-                hits, errors, _ = random.multinomial(n, [found, others, max(0.0, 1 - found - others)])
+            def draw(random: Random, n: int = n, hit: float = hit, error: float = error) -> Interval:
+                hits, errors, _ = random.multinomial(n, [hit, error, max(0.0, 1 - hit - error)])
                 return f1_interval(int(hits), int(errors))
 
             yield Case(n, f"{truth:g}", truth, draw)
 
 
-def macro_averages(figure: str) -> Iterator[Case]:
-    """Macro averages over ten classes, of equal size and from 1 to 10, errors falling unevenly."""
+def macro_cases(figure: str) -> Iterator[Case]:
+    """Yield the cases for macro averages over ten classes, of equal size and from 1 to 10, errors uneven."""
     for n in SIZES:
         for accuracy in TRUTHS:
             for ratio in (1, 10):
-                cells = _population(10, accuracy, ratio)
+                cells = _create_population(10, accuracy, ratio)
                 true, predicted, hits = cells.sum(axis=1), cells.sum(axis=0), np.diagonal(cells)
                 truth = {
                     "recall": hits / true,
@@ -82,7 +90,7 @@ def macro_averages(figure: str) -> Iterator[Case]:
                     "f1": 2 * hits / (true + predicted),
                 }[figure].mean()
 
-                def draw(random: Random, n: int = n, cells: NDArray[np.float64] = cells) -> Interval:
+                def draw(random: Random, n: int = n, cells: Floats = cells) -> Interval:
                     confusion = random.multinomial(n, cells.ravel()).reshape(cells.shape)
                     interval: Interval = getattr(macro_average(confusion), f"{figure}_interval")
                     return interval
@@ -91,8 +99,8 @@ def macro_averages(figure: str) -> Iterator[Case]:
                 yield Case(n, f"{accuracy:g}, {sizes}", float(truth), draw)
 
 
-def _population(k: int, accuracy: float, ratio: float) -> NDArray[np.float64]:
-    """Return the shares (K, K) of true and predicted classes in a population."""
+def _create_population(k: int, accuracy: float, ratio: float) -> Floats:
+    """Return the shares of true and predicted classes in a population, (K, K)."""
     random = np.random.default_rng(5)
     sizes = ratio ** -np.linspace(0, 1, k)
     sizes /= sizes.sum()
@@ -102,39 +110,39 @@ def _population(k: int, accuracy: float, ratio: float) -> NDArray[np.float64]:
         others = np.arange(k) != true
         cells[true, others] = (1 - recall[true]) * random.dirichlet(np.full(k - 1, 0.7))
         cells[true, true] = recall[true]
-    shares: NDArray[np.float64] = cells * sizes[:, None]
+    shares: Floats = cells * sizes[:, None]
     return shares
 
 
-def areas() -> Iterator[Case]:
-    """ROC areas of a class that is a tenth of the images, scattering like the others or not."""
-    for case, truth, sample in _scores():
-        n, about = case
+def roc_area_cases() -> Iterator[Case]:
+    """Yield the cases for ROC areas of a class with a tenth of the images, with different scatter."""
+    for case, truth, sample in _score_populations():
+        n, description = case
 
         def draw(random: Random, sample: Sample = sample) -> Interval:
             ranked = roc.rank_scores(*sample(random))
             assert ranked.area is not None
             return auc_interval(ranked.area, ranked.area_variance, ranked.positives, ranked.negatives)
 
-        yield Case(n, about, truth, draw)
+        yield Case(n, description, truth, draw)
 
 
-def precision_areas() -> Iterator[Case]:
-    """Average precision, on the same scores."""
-    for case, _, sample in _scores():
-        n, about = case
+def average_precision_cases() -> Iterator[Case]:
+    """Yield the cases for average precision, on the same scores."""
+    for case, _, sample in _score_populations():
+        n, description = case
         large = [sample(np.random.default_rng(seed), 100_000) for seed in range(5)]
-        truth = float(np.mean([average_precision_score(*each) for each in large]))
+        truth = float(np.mean([average_precision_score(*scores) for scores in large]))
 
         def draw(random: Random, sample: Sample = sample) -> Interval:
             ranked = roc.rank_scores(*sample(random))
             assert ranked.average_precision is not None
             return average_precision_interval(ranked.average_precision, ranked.positives)
 
-        yield Case(n, f"{about}, AP {truth:.2f}", truth, draw)
+        yield Case(n, f"{description}, AP {truth:.2f}", truth, draw)
 
 
-def _scores() -> Iterator[tuple[tuple[int, str], float, Sample]]:
+def _score_populations() -> Iterator[tuple[tuple[int, str], float, Sample]]:
     for n in SIZES:
         for area in (0.6, 0.8, 0.9, 0.95, 0.99, 0.998):
             for scatter in (0.5, 1.0, 2.0):
@@ -142,7 +150,7 @@ def _scores() -> Iterator[tuple[tuple[int, str], float, Sample]]:
 
                 def sample(
                     random: Random, n: int = n, shift: float = shift, scatter: float = scatter
-                ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+                ) -> tuple[Bools, Floats]:
                     positive = np.arange(n) < n // 10
                     scores = random.normal(size=n)
                     return positive, np.where(positive, shift + scatter * scores, scores)
@@ -151,34 +159,35 @@ def _scores() -> Iterator[tuple[tuple[int, str], float, Sample]]:
 
 
 FIGURES: dict[str, tuple[str, Callable[[], Iterator[Case]], int]] = {
-    "Shares: accuracy, recall, precision": ("Wilson's interval.", shares, 2000),
-    "F1 of a class": ("Wilson's interval for Jaccard's index, carried over.", f1_scores, 2000),
+    "Shares: accuracy, recall, precision": ("Wilson's interval.", share_cases, 2000),
+    "F1 of a class": ("Wilson's interval for Jaccard's index, carried over.", f1_cases, 2000),
     "Macro recall": (
         "The delta method by image, on counts smoothed as Agresti and Coull do.",
-        lambda: macro_averages("recall"),
+        lambda: macro_cases("recall"),
         2000,
     ),
-    "Macro precision": ("The same.", lambda: macro_averages("precision"), 2000),
-    "Macro F1": ("The same.", lambda: macro_averages("f1"), 2000),
+    "Macro precision": ("The same.", lambda: macro_cases("precision"), 2000),
+    "Macro F1": ("The same.", lambda: macro_cases("f1"), 2000),
     "ROC area": (
         "Newcombe's method 5, its variance raised to DeLong's where that is larger.",
-        areas,
+        roc_area_cases,
         2000,
     ),
-    "Average precision": ("Wilson's interval by the number of positives.", precision_areas, 500),
+    "Average precision": ("Wilson's interval by the number of positives.", average_precision_cases, 500),
 }
 
 
 def main() -> None:
     """Print the page."""
+    create_parser(__doc__).parse_args()
     print(_PAGE)
     for name, (method, cases, draws) in FIGURES.items():
         print(f"## {name}\n\n{method} {draws:,} draws a line.\n")
         print("| images | true value | held |\n|---:|---|---:|")
         for case in cases():
-            held = case.held(draws)
-            mark = "" if WANTED[0] <= held <= WANTED[1] else " \\*"
-            print(f"| {case.n:,} | {case.about} | {held:.1%}{mark} |")
+            coverage = case.coverage(draws)
+            mark = "" if EXPECTED_COVERAGE[0] <= coverage <= EXPECTED_COVERAGE[1] else " \\*"
+            print(f"| {case.n:,} | {case.description} | {coverage:.1%}{mark} |")
             sys.stdout.flush()
         print()
 
@@ -201,8 +210,8 @@ Other methods were tried and left: a percentile bootstrap by image (macro averag
 samples hold an error), the delta method without smoothing (the same), DeLong's interval on the logit scale
 (ROC areas: 43 to 92 % for 0.99 and more, with ten positives).
 
-This page is made by `python benchmarks/coverage_of_intervals.py`; `tests/evaluation/test_coverage.py` draws
-some of it again.
+This page is made by `python -m benchmarks.statistics.coverage_of_intervals`.
+`tests/evaluation/test_coverage.py` draws some of it again.
 """
 
 if __name__ == "__main__":
