@@ -36,12 +36,12 @@ def iter_members(
     Names only select files. They never become paths. Everything else in the archive is passed over unread.
 
     Args:
-        archive: a tar or tar.gz.
-        expected: the files by their names in the archive.
-        max_bytes: the largest number of bytes that are unpacked.
+        archive: A tar or tar.gz.
+        expected: The files by their names in the archive.
+        max_bytes: The largest number of bytes that are unpacked.
 
     Raises:
-        DataError: it is no archive, is broken, or lacks a file; or a file is not what it must be.
+        DataError: It is no archive, is broken, or lacks a file; or a file is not what it must be.
     """
     shown = printable(str(archive))
     missing = dict(expected)

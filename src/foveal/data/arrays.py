@@ -14,8 +14,13 @@ ARRAYS_ROOT = Path("arrays in memory")
 class Arrays:
     """Labelled images in memory. `foveal.train` takes them in a folder's place.
 
+    >>> import numpy as np
+    >>> images = np.zeros((10, 8, 8, 1), dtype=np.uint8)
+    >>> foveal.Arrays(images=images, labels=np.arange(10) % 2, classes=("even", "odd")).side
+    8
+
     Raises:
-        DataError: the images have another shape, or there are fewer than two classes.
+        DataError: The images have another shape, or there are fewer than two classes.
     """
 
     images: Pixels

@@ -35,9 +35,9 @@ def draw_augmentation(
 ) -> AugmentationDraws:
     """Draw the changes to the n images of a batch.
 
-    With alternating flips they are not random: `first_flipped` (N,) tells which images are flipped in the
-    first epoch, and every other epoch flips the others. So two epochs show an image both ways, while random
-    flips would show every second image the same way twice (Jordan 2024, arXiv:2404.00498, section 3.6).
+    Alternating flips are not random. `first_flipped` (N,) tells which images the first epoch flips, and every
+    other epoch flips the other images. So two epochs show an image both ways. Random flips would show every
+    second image the same way twice (Jordan 2024, arXiv:2404.00498, section 3.6).
     """
     flipped = np.zeros(n, dtype=np.bool_)
     if config.flip and first_flipped is not None:

@@ -63,17 +63,17 @@ def iter_training_batches(
     """Yield the batches of an epoch, from `position` on.
 
     Args:
-        dataset: the images.
-        recipe: the batch size, the augmentation and the mixing of training folders.
-        seed: the seed of the run.
-        epoch: the epoch, counted from 1.
-        position: the number of batches to skip.
-        shrink: returns the factor by which the images of a step are made smaller. Steps are counted from 0
+        dataset: The images.
+        recipe: The batch size, the augmentation and the mixing of training folders.
+        seed: The seed of the run.
+        epoch: The epoch, counted from 1.
+        position: The number of batches to skip.
+        shrink: Returns the factor by which the images of a step are made smaller. Steps are counted from 0
             over the whole run. It is called just before the step's batch is made.
-        augment: a user's own augmentation, in place of the recipe's.
+        augment: A user's own augmentation, in place of the recipe's.
 
     Raises:
-        DataError: a user's augmentation returned something else than images of the same shape.
+        DataError: A user's augmentation returned something else than images of the same shape.
     """
     parts = get_training_parts(dataset, recipe)
     order = shuffle_into_batches(parts, recipe.batch_size, seed=seed, epoch=epoch)

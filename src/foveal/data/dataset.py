@@ -48,7 +48,7 @@ class Dataset:
         """Return the indices of a split's images, int64 (M,).
 
         Raises:
-            DataError: the split has no images.
+            DataError: The split has no images.
         """
         match name:
             case "train":
@@ -110,16 +110,16 @@ def open_dataset(
     """Open a data set: list its folder, decode it or find its pack in the cache, and divide it.
 
     Args:
-        data: the folder or the images in memory, and how they are divided.
-        image: the size, the channels and the resize mode of the decoded images.
-        seed: the seed of random splits and of the sample.
-        listing: the folder's files, if they are listed already.
-        share: the share of the files to use, as a stratified sample. By default all are used.
-        known_cache: a cache that may hold the pack already. Nothing is written there.
+        data: The folder or the images in memory, and how they are divided.
+        image: The size, the channels and the resize mode of the decoded images.
+        seed: The seed of random splits and of the sample.
+        listing: The folder's files, if they are listed already.
+        share: The share of the files to use, as a stratified sample. By default all are used.
+        known_cache: A cache that may hold the pack already. Nothing is written there.
 
     Raises:
-        DataError: the folder, its layout or an option is refused, or a class has no readable image.
-        OutsideError: the cache cannot be written.
+        DataError: The folder, its layout or an option is refused, or a class has no readable image.
+        OutsideError: The cache cannot be written.
     """
     options = DataOptions.of(data)
     if isinstance(options.source, Arrays):

@@ -93,7 +93,7 @@ class Decoding:
         """Read the result of `to_json`.
 
         Raises:
-            RecipeError: a value does not fit. The message names it.
+            RecipeError: A value does not fit. The message names it.
         """
         decoding = read(value, cls, "decoding")
         assert isinstance(decoding, cls)
@@ -116,8 +116,8 @@ def decode(content: bytes, decoding: Decoding) -> Decoded:
     """Decode an image file to pixels, uint8 (S, S, C): upright, on an opaque background, resized.
 
     Raises:
-        DeepImageError: it is deep greyscale, and `decoding` has no range for it.
-        DecodeError: it is no image, a broken one, a too large one, or of a format that is not read.
+        DeepImageError: It is deep greyscale, and `decoding` has no range for it.
+        DecodeError: It is no image, a broken one, a too large one, or of a format that is not read.
     """
     if (image := _decode_plain_png(content)) is not None:
         return _convert_and_resize(image, decoding, clipped=0)
@@ -144,7 +144,7 @@ def read_dimensions(content: bytes) -> tuple[int, int]:
     """Return an image file's width and height from its header. No pixel is decoded.
 
     Raises:
-        DecodeError: it is no image of a format that is read.
+        DecodeError: It is no image of a format that is read.
     """
     try:
         with Image.open(io.BytesIO(content), formats=FORMATS) as file:

@@ -1,7 +1,7 @@
 """The process that decodes images for `workers`: `python -m foveal.data.decode_worker`.
 
-It reads chunks of jobs as JSON lines from standard input, writes pixels into a shared file, and answers with
-the outcomes on standard output.
+It reads chunks of jobs as JSON lines from standard input, and writes the pixels into a shared file. It
+answers with the outcomes on standard output.
 """
 
 import hashlib

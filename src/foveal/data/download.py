@@ -33,15 +33,15 @@ def download(url: str, target: Path, *, md5: str, max_bytes: int, advice: str, p
     """Download `url` to `target`. It goes on from what an earlier try left in `target` + ".part".
 
     Args:
-        url: an http or https address.
-        target: the file to make, in a folder that exists.
-        md5: the digest of the complete file as hexadecimal digits.
-        max_bytes: the largest number of bytes to accept.
-        advice: what else the user can do, for the error's text.
-        pause: the seconds to wait before the second try. Each further wait is twice as long.
+        url: An http or https address.
+        target: The file to make, in a folder that exists.
+        md5: The digest of the complete file as hexadecimal digits.
+        max_bytes: The largest number of bytes to accept.
+        advice: What else the user can do, for the error's text.
+        pause: The seconds to wait before the second try. Each further wait is twice as long.
 
     Raises:
-        OutsideError: the network, the server or the disk failed. What was received stays for the next time.
+        OutsideError: The network, the server or the disk failed. What was received stays for the next time.
     """
     assert urlsplit(url).scheme in ("http", "https"), url
     part = target.with_name(target.name + ".part")
@@ -80,7 +80,7 @@ def has_digest(path: Path, md5: str) -> bool:
     """Tell whether a file exists and has this digest.
 
     Raises:
-        OutsideError: it exists and cannot be read.
+        OutsideError: It exists and cannot be read.
     """
     with outside_faults(path):
         if not path.is_file():

@@ -17,7 +17,7 @@ import numpy as np
 from foveal import progress
 from foveal.data.archive import Member, iter_members
 from foveal.errors import DataError, MissingExtraError
-from foveal.files.run_folder import outside_faults
+from foveal.files.atomic import outside_faults
 from foveal.types import Pixels
 
 DATASET_NAMES = ("cifar10", "digits")
@@ -33,22 +33,25 @@ def get(
 ) -> Path:
     """Write a named dataset as class folders.
 
+    >>> foveal.get("digits", "digits", exist_ok=True)
+    PosixPath('digits')
+
     Args:
-        name: one of `DATASET_NAMES`.
-        destination: the folder to make. `cifar10` becomes `train1` … `train5` and `test`, each with
+        name: One of `DATASET_NAMES`.
+        destination: The folder to make. `cifar10` becomes `train1` … `train5` and `test`, each with
             `000_airplane` … `009_truck`; `digits` becomes `train` and `test`, each with `0` … `9`.
         archive: CIFAR-10's Python archive, if it was downloaded before. Without it, it is downloaded into
             the user's cache folder.
-        exist_ok: return a folder that exists and is not empty as it is, without checking its content. This
+        exist_ok: Return a folder that exists and is not empty as it is, without checking its content. This
             suits scripts and notebooks that run again.
 
     Returns:
         The destination.
 
     Raises:
-        DataError: the name is unknown, the destination is in use, or the archive is not what it should be.
+        DataError: The name is unknown, the destination is in use, or the archive is not what it should be.
         MissingExtraError: `digits` without scikit-learn.
-        OutsideError: the network or the disk failed.
+        OutsideError: The network or the disk failed.
     """
     folder = Path(destination)
     if exist_ok and name in DATASET_NAMES and folder.is_dir() and any(folder.iterdir()):
@@ -152,15 +155,15 @@ def write_batch_archive(
     """Write an archive of pickled batches as class folders, one split for each batch.
 
     Args:
-        dataset: the archive's description.
-        destination: the folder to make.
-        archive: the archive, if it was downloaded before.
-        downloads: the folder that it is downloaded to. By default it is in the user's cache folder.
-        pause: the seconds before a broken download is tried again.
+        dataset: The archive's description.
+        destination: The folder to make.
+        archive: The archive, if it was downloaded before.
+        downloads: The folder that it is downloaded to. By default it is in the user's cache folder.
+        pause: The seconds before a broken download is tried again.
 
     Raises:
-        DataError: the destination is in use, or the archive is not what it should be.
-        OutsideError: the network or the disk failed.
+        DataError: The destination is in use, or the archive is not what it should be.
+        OutsideError: The network or the disk failed.
     """
     with _complete_folder(destination) as folder:
         path = archive or _download_archive(dataset, downloads, pause)
@@ -241,9 +244,9 @@ def write_digits(destination: Path) -> Path:
     The 17 levels of grey are spread over 0 … 255. A file's number is the image's place in the original.
 
     Raises:
-        DataError: the destination is in use.
-        MissingExtraError: scikit-learn is missing.
-        OutsideError: the disk failed.
+        DataError: The destination is in use.
+        MissingExtraError: Scikit-learn is missing.
+        OutsideError: The disk failed.
     """
     from foveal.data.decode import encode_png
 

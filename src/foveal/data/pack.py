@@ -76,7 +76,7 @@ def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
     A damaged pack is made anew. So is a pack that lacks files which could not be read then, but may be now.
 
     Raises:
-        OutsideError: the cache cannot be written.
+        OutsideError: The cache cannot be written.
     """
     packs = cache / "packs"
     folder = packs / _compute_name(listing, image)
@@ -278,7 +278,7 @@ def require_images(pack: Pack, listing: Listing) -> None:
     """Refuse a pack if no image of some class and split can be read.
 
     Raises:
-        DataError: a class has no readable image. The message has the reason of its first file.
+        DataError: A class has no readable image. The message has the reason of its first file.
     """
     if not pack.errors:  # the listing has refused class folders without files
         return

@@ -67,7 +67,7 @@ def scan(root: str | os.PathLike[str]) -> Listing:
     class folders are searched too, but links to folders are not followed.
 
     Raises:
-        DataError: no such folder, no known layout or two at once, an empty class, one class only, classes
+        DataError: No such folder, no known layout or two at once, an empty class, one class only, classes
             that differ between the splits.
     """
     root = Path(root)

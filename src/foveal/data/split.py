@@ -37,13 +37,13 @@ def split(listing: Listing, pack: Pack, options: DataOptions, *, seed: int) -> S
     validates, and a flat layout is divided 80/10/10. Files with equal bytes stay in one split.
 
     Args:
-        listing: the records, in the pack's order.
-        pack: the decoded images, of which the readable ones are divided.
-        options: the split that validates, and the expression that groups images.
-        seed: the seed of the random division.
+        listing: The records, in the pack's order.
+        pack: The decoded images, of which the readable ones are divided.
+        options: The split that validates, and the expression that groups images.
+        seed: The seed of the random division.
 
     Raises:
-        DataError: the test split named as validation, an unknown name, a group in two given splits, a
+        DataError: The test split named as validation, an unknown name, a group in two given splits, a
             class too small to be divided.
     """
     folders = _group_by_folder(listing, pack)
@@ -86,7 +86,7 @@ def check_options(listing: Listing, options: DataOptions) -> tuple[str | None, l
         The folder that validates, or None, and the group of each record, or None.
 
     Raises:
-        DataError: the options name no split of the listing, the test split, or no valid groups.
+        DataError: The options name no split of the listing, the test split, or no valid groups.
     """
     validation_folder = _find_validation_folder(listing, options.validation_split)
     return validation_folder, _match_groups(listing, options.group)
@@ -96,7 +96,7 @@ def split_arrays(arrays: Arrays, pack: Pack, options: DataOptions, *, seed: int)
     """Divide images in memory into training and validation, stratified by class.
 
     Raises:
-        DataError: there are too few images, or an option needs folders.
+        DataError: There are too few images, or an option needs folders.
     """
     if options.validation_split not in (None, "none") or options.group is not None:
         raise DataError("images in memory have neither split folders nor groups; leave both out")
@@ -119,7 +119,7 @@ def _split_off(
     without it, while a test cannot.
 
     Raises:
-        DataError: the share is out of range, or no image is left to train or to validate.
+        DataError: The share is out of range, or no image is left to train or to validate.
     """
     if not 0 < share <= 0.5:  # above, a class of one image might not train
         raise DataError(f"the share that validates is {share:g}; it must be above 0 and at most 0.5")

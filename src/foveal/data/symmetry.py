@@ -12,14 +12,14 @@ def measure_flip_asymmetry(pixels: Pixels, labels: Ints, indices: Ints, *, seed:
     """Return how well images can be told from their mirror images if their class is known.
 
     Half of the images give each class a template: the mean of their antisymmetric part, image minus mirror
-    image. The result is the share of the other half that their class's template tells from their mirror
-    image: 0.5 for a class that faces both sides alike, 1 for letters and digits without symmetry.
+    image. The result is the share of the other half that the template tells from their mirror image. It is
+    0.5 for a class that faces both sides alike, and 1 for letters and digits without symmetry.
 
     Args:
-        pixels: the images, uint8 (N, S, S, C).
-        labels: the label of every image, int64 (N,).
-        indices: the images to measure, int64 (M,).
-        seed: the seed of the sample and of its division.
+        pixels: The images, uint8 (N, S, S, C).
+        labels: The label of every image, int64 (N,).
+        indices: The images to measure, int64 (M,).
+        seed: The seed of the sample and of its division.
     """
     random = np.random.default_rng(seed)
     drawn = np.sort(random.permutation(indices)[:MAX_IMAGES])

@@ -43,18 +43,18 @@ def decode_files(
     """Decode files into a pixel file, in as many processes as there are usable cores.
 
     Args:
-        root: the folder that relative paths belong to.
-        jobs: the index of each image in the pixel file, and the path of its file.
-        decoding: the settings that make pixels of bytes.
-        pixels: an existing file of `n_images` × S × S × C bytes.
-        n_images: the number of images in that file.
-        bar: a progress bar that counts files.
+        root: The folder that relative paths belong to.
+        jobs: The index of each image in the pixel file, and the path of its file.
+        decoding: The settings that make pixels of bytes.
+        pixels: An existing file of `n_images` × S × S × C bytes.
+        n_images: The number of images in that file.
+        bar: A progress bar that counts files.
 
     Returns:
         The outcome for each index.
 
     Raises:
-        OutsideError: no worker process can be started.
+        OutsideError: No worker process can be started.
     """
     header = {"root": str(root), "pixels": str(pixels), "n_images": n_images, "decoding": decoding.to_json()}
     chunks = [jobs[start : start + MAX_FILES_PER_CHUNK] for start in range(0, len(jobs), MAX_FILES_PER_CHUNK)]

@@ -111,7 +111,7 @@ class Bundle:
         A file that cannot be read keeps its place, with the reason instead of a class.
 
         Raises:
-            ModelError: no file matches.
+            ModelError: No file matches.
         """
         paths = list(expand_patterns(files))
         if not paths:
@@ -159,7 +159,12 @@ class Bundle:
 
 
 def predict(model: str | os.PathLike[str], *files: str | os.PathLike[str]) -> Predictions:
-    """Classify files with the model of a folder or a run; see `Bundle.predict`."""
+    """Classify files with the model of a folder or a run; see `Bundle.predict`.
+
+    >>> predictions = foveal.predict("runs/first", "digits/test/7")
+    >>> len(predictions), len(predictions[0].probabilities)
+    (36, 10)
+    """
     return load_bundle(model).predict(files)
 
 
@@ -167,11 +172,11 @@ def load_bundle(path: str | os.PathLike[str], *, model: nn.Module | None = None)
     """Load a model from its folder, or from its run.
 
     Args:
-        path: a run folder, or the `model` folder inside one.
-        model: an instance of the user's own network, if it was trained with one. Its weights are replaced.
+        path: A run folder, or the `model` folder inside one.
+        model: An instance of the user's own network, if it was trained with one. Its weights are replaced.
 
     Raises:
-        ModelError: there is no model, or the weights do not fit the network.
+        ModelError: There is no model, or the weights do not fit the network.
     """
     folder = Path(path)
     if (folder / "recipe.json").is_file():  # a run
@@ -198,7 +203,7 @@ def _read_config(file: Path) -> ModelConfig:
     """Read `config.json`.
 
     Raises:
-        ModelError: it is not as Foveal writes it, or of another version.
+        ModelError: It is not as Foveal writes it, or of another version.
     """
     try:
         value = read_json(file, limit=MAX_CONFIG_BYTES)
@@ -216,7 +221,7 @@ def _load_network(file: Path, config: ModelConfig, model: nn.Module | None) -> n
     """Build the network, or take the user's own, and load the weights into it.
 
     Raises:
-        TensorFileError: the file of weights is damaged or does not fit the network.
+        TensorFileError: The file of weights is damaged or does not fit the network.
     """
     size, channels, n_classes = config.decoding.size, config.decoding.channels, len(config.classes)
     header = tensor_file.read_header(file)
