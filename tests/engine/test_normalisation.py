@@ -12,17 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from foveal.engine.compiled import kernels, without_kernels
-from foveal.engine.convolution import CODES, Activation, convolve
-from foveal.engine.normalisation import fits, normalise
+from foveal.engine.compiled import load_library, without_kernels
+from foveal.engine.convolution import ACTIVATION_CODES, Activation, convolve
+from foveal.engine.normalisation import normalise, supports
 
-pytestmark = pytest.mark.skipif(kernels().loaded is None, reason=f"no kernels: {kernels().about}")
+pytestmark = pytest.mark.skipif(
+    load_library().library is None, reason=f"no kernels: {load_library().description}"
+)
 
 TOLERANCE = 1e-5
 """Relative to the largest of the numbers."""
 OPTIONS = [
     {"rectified": rectified, "pooled": pooled, "activation": activation}
-    for rectified, pooled, activation in product([False, True], [False, True], CODES)
+    for rectified, pooled, activation in product([False, True], [False, True], ACTIVATION_CODES)
 ]
 
 
@@ -72,7 +74,7 @@ def compare(maps: Tensor, norm: nn.BatchNorm2d, *, sums: Tensor | None = None, *
     expected.backward(slopes(expected).double())
 
     single = maps.detach().clone().requires_grad_()
-    assert fits(single)
+    assert supports(single)
     found = normalise(single, norm, sums=sums, **options)
     found.backward(slopes(found))
 
@@ -239,9 +241,9 @@ def test_the_order_in_memory_does_not_matter() -> None:
 
 def test_what_the_kernels_cannot_do_does_not_fit() -> None:
     maps = maps_of(1, 16, 2, 2)
-    assert fits(maps)
-    assert not fits(maps.double())
-    assert not fits(maps[:, :8])
-    assert not fits(maps.to("meta"))
+    assert supports(maps)
+    assert not supports(maps.double())
+    assert not supports(maps[:, :8])
+    assert not supports(maps.to("meta"))
     with without_kernels():
-        assert not fits(maps)
+        assert not supports(maps)
