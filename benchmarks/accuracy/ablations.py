@@ -21,7 +21,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any
 from unittest import mock
 
 import torch
@@ -32,7 +31,9 @@ from benchmarks import RESULTS
 from benchmarks.measurement.command_line import create_parser
 from benchmarks.measurement.journal import Journal, Line
 from foveal.models import sprint
+from foveal.recipe.optimizers import Muon, OptimizerConfig
 from foveal.training import optimizers
+from foveal.training.optimizers import Optimizer
 
 FILE = RESULTS / "accuracy" / "ablations.jsonl"
 SEEDS = range(5)
@@ -63,15 +64,16 @@ def skip_identity_initialisation() -> AbstractContextManager[object]:
 
 def train_filters_with_sgd(rate: float) -> AbstractContextManager[object]:
     """Train the filters like the other weights, with Nesterov's momentum in place of Muon."""
-    build = optimizers.build
+    build_optimizer = optimizers.build_optimizer
 
-    def build_without_muon(config: Any, *args: Any, **options: Any) -> optimizers.Optimizer:  # noqa: ANN401
-        optimizer = build(config, *args, **options)
+    def build_without_muon(config: OptimizerConfig, network: nn.Module, *, l2: float) -> Optimizer:
+        assert isinstance(config, Muon)
+        optimizer = build_optimizer(config, network, l2=l2)
         filters = optimizer.param_groups[0]
         filters |= {"lr": rate, "iterations": 0, "momentum": config.sgd_momentum}
         return optimizer
 
-    return mock.patch.object(optimizers, "build", build_without_muon)
+    return mock.patch.object(optimizers, "build_optimizer", build_without_muon)
 
 
 VARIANTS: dict[str, tuple[list[str], Callable[[], AbstractContextManager[object]]]] = {

@@ -133,11 +133,11 @@ def evaluate(state: "TrainingState", args: argparse.Namespace) -> Answer:
     from foveal.evaluation.predict import compute_logits
 
     dataset = open_once(args.data, args.recipe, args.cache)
-    rows = dataset.splits.test
+    indices = dataset.splits.test
     began = time.perf_counter()
-    logits, labels = compute_logits(state.network, dataset.pack.pixels, rows), dataset.labels[rows]
+    logits, labels = compute_logits(state.network, dataset.pack.pixels, indices), dataset.labels[indices]
     loss, correct = cross_entropy(logits, labels), int((logits.argmax(axis=1) == labels).sum())
-    return {"seconds": time.perf_counter() - began, "images": len(rows), "loss": loss, "correct": correct}
+    return {"seconds": time.perf_counter() - began, "images": len(indices), "loss": loss, "correct": correct}
 
 
 def compute_convolutions(n: int) -> Answer:

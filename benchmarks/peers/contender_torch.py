@@ -74,9 +74,8 @@ def main() -> None:
 
 def read_images(data: Path, cache: Path | None) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
     """Return the notebook's training images uint8 (N, 32, 32, 3) with labels (N,), and its test images."""
-    from foveal.data.dataset import open_dataset
+    from foveal.data.dataset import SplitName, open_dataset
     from foveal.data.options import DataOptions
-    from foveal.data.split import SplitName
     from foveal.recipe import builtin
 
     dataset = open_dataset(
@@ -84,8 +83,9 @@ def read_images(data: Path, cache: Path | None) -> tuple[tuple[Tensor, Tensor], 
     )
 
     def read_split(name: SplitName) -> tuple[Tensor, Tensor]:
-        rows = dataset.get_indices(name)
-        return torch.from_numpy(np.array(dataset.pack.pixels[rows])), torch.from_numpy(dataset.labels[rows])
+        indices = dataset.get_indices(name)
+        images = torch.from_numpy(np.array(dataset.pack.pixels[indices]))
+        return images, torch.from_numpy(dataset.labels[indices])
 
     return read_split("train"), read_split("test")
 

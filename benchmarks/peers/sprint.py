@@ -11,6 +11,7 @@ training and evaluation, and the accuracy on the test folder.
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -91,12 +92,8 @@ class MuonAndSgd:
         self._kernels = [parameter for parameter in parameters if parameter.ndim == 4]
         self._momenta = [torch.zeros_like(kernel) for kernel in self._kernels]
         biases = [parameter for parameter in parameters if parameter.ndim == 1 and parameter.requires_grad]
-        self._sgd = torch.optim.SGD(
-            [{"params": biases}, {"params": [network.head.weight]}],
-            momentum=config.sgd_momentum,
-            nesterov=True,
-            lr=1.0,
-        )
+        groups: list[dict[str, Any]] = [{"params": biases}, {"params": [network.head.weight]}]
+        self._sgd = torch.optim.SGD(groups, momentum=config.sgd_momentum, nesterov=True, lr=1.0)
 
     def step(self, factor: float) -> None:
         """Take one step, with all learning rates multiplied by the given factor."""
@@ -149,16 +146,17 @@ def main() -> None:
     dataset = open_dataset(DataOptions(args.data, validation="train2", cache=args.cache), recipe.image)
     began = time.perf_counter()
     torch.manual_seed(args.seed)
-    rows = dataset.get_indices("train")
-    images, labels = torch.from_numpy(dataset.pack.pixels[rows]), torch.from_numpy(dataset.labels[rows])
+    train_indices, test_indices = dataset.get_indices("train"), dataset.get_indices("test")
+    images = torch.from_numpy(dataset.pack.pixels[train_indices])
+    labels = torch.from_numpy(dataset.labels[train_indices])
     network = Network(recipe, images[torch.randperm(len(images))[:2000]], len(dataset.classes))
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     train(network, recipe, images, labels)
     network.eval()
-    test = dataset.get_indices("test")
     with torch.inference_mode():
-        logits = [network(torch.from_numpy(dataset.pack.pixels[part])) for part in np.array_split(test, 50)]
-    accuracy = float((torch.cat(logits).argmax(1).numpy() == dataset.labels[test]).mean())
+        batches = (torch.from_numpy(dataset.pack.pixels[part]) for part in np.array_split(test_indices, 50))
+        logits = torch.cat([network(batch) for batch in batches])
+    accuracy = float((logits.argmax(1).numpy() == dataset.labels[test_indices]).mean())
     print(json.dumps({"seconds": round(time.perf_counter() - began, 3), "accuracy": accuracy}))
 
 

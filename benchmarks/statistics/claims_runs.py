@@ -108,7 +108,8 @@ class EvaluatedRun:
     @cached_property
     def correct(self) -> Bools:
         """Which images are classified correctly, (N,)."""
-        return self.predicted == self.labels
+        correct: Bools = self.predicted == self.labels
+        return correct
 
     @property
     def accuracy(self) -> float:
