@@ -1,7 +1,7 @@
 """Tests of whether two classifiers make the same kinds of errors on the same images.
 
-How many errors each makes is the subject of `paired`. Here an error has a kind, (true class, predicted
-class), and the tests ask whether the kinds have the same shares among the errors of both.
+How many errors each makes is the subject of `paired`. Here an error has a kind: (true class, predicted
+class). The tests ask whether the kinds have the same shares among the errors of both.
 """
 
 from collections.abc import Iterator, Sequence
@@ -62,7 +62,7 @@ def compare_errors(
     a hard image is hard for both. So the statistic is not distributed as chi-square, and its distribution is
     simulated: the two predictions of each image are swapped or not by the toss of a coin. The swaps make
     both equally accurate, which the two need not be. Pearson's statistic corrects for the number of errors
-    to first order, and simulations in the tests show that it keeps its level at 72 % against 83 %. The same
+    to first order. Simulations in the tests show that it keeps its level at 72 % against 83 %. The same
     predictions always give the same p-value.
 
     Source: E. J. G. Pitman, Supplement to the Journal of the Royal Statistical Society 4 (1937), 119-130, for
@@ -97,9 +97,10 @@ def compare_confusions(
     """Count every kind of error that either classifier makes, those first that changed most surely.
 
     `y_true` has the true classes (N,), `first` and `second` the predicted classes (N,). Each kind is tested
-    by McNemar on the images on which only one classifier makes this error. Where there is no such image no
-    change could be found, so the kind does not count among the tests that Holm corrects for (R. E. Tarone,
-    Biometrics 46 (1990), 515-522).
+    by McNemar on the images on which only one classifier makes this error. Without such an image no change
+    can be found. Then the kind does not count among the tests that Holm corrects for.
+
+    Source: R. E. Tarone, Biometrics 46 (1990), 515-522, for leaving out such tests.
     """
     k = len(class_names)
     kinds, first_kinds, second_kinds = _index_errors(y_true, first, second, k)

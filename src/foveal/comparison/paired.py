@@ -65,8 +65,8 @@ def estimate_images_needed(
 ) -> int | None:
     """Estimate the number of test images needed to tell a difference of this size apart.
 
-    With so many images McNemar's test at the level 1 − `confidence` rejects in a share of `power` of tests,
-    if the shares measured here are the true ones. Returns None where there is no difference.
+    With so many images McNemar's test at the level 1 − `confidence` rejects in a share of `power` of tests.
+    The shares measured here are taken for the true ones. Returns None where there is no difference.
 
     Source: R. J. Connor, Biometrics 43 (1987), 207-211.
     """

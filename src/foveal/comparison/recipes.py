@@ -104,7 +104,13 @@ class RecipePair:
 
 @dataclass(frozen=True, kw_only=True)
 class RecipeComparison:
-    """Recipes compared in pairs, each by several runs on the same images."""
+    """Recipes compared in pairs, each by several runs on the same images.
+
+    >>> group = foveal.repeat("digits", runs=2, recipe="digits", settings={"epochs": 1}, out="runs/two")
+    >>> other = foveal.repeat("digits", runs=2, recipe="digits", settings={"epochs": 2}, out="runs/other")
+    >>> foveal.compare(group, other).split
+    'test'
+    """
 
     split: str
     """The name of the images' split."""

@@ -162,7 +162,12 @@ class Pair:
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """Classifiers compared in pairs on the same images. It shows itself as tables and sentences."""
+    """Classifiers compared in pairs on the same images. It shows itself as tables and sentences.
+
+    >>> comparison = foveal.compare("runs/first", "runs/second")
+    >>> comparison.split
+    'test'
+    """
 
     split: str
     """The name of the images' split."""

@@ -65,8 +65,8 @@ def summarize_spread(values: Sequence[float], *, confidence: float = 0.95) -> Sp
 def variance_components(correct: Bools) -> VarianceComponents | None:
     """Split the variance of a run's accuracy; `correct` is (runs, images).
 
-    Whether a run classifies an image correctly depends on the image (some are hard for every seed), on the
-    run (some seeds are luckier) and on both together. The three variances follow from a two-way layout with
+    A correct prediction depends on the image, since some are hard for every seed. It also depends on the run,
+    since some seeds are luckier, and on both together. The three variances follow from a two-way layout with
     random effects and one observation in each cell. A negative estimate counts as zero. Returns None for a
     single run or image.
 
@@ -90,4 +90,4 @@ def residual_variance(correct: Bools) -> float:
     of_runs = images * float(((run_means - centre) ** 2).sum())
     of_images = runs * float(((image_means - centre) ** 2).sum())
     degrees_of_freedom: int = (runs - 1) * (images - 1)
-    return max(0.0, total - of_runs - of_images) / degrees_of_freedom
+    return max(0.0, float(total - of_runs - of_images)) / degrees_of_freedom

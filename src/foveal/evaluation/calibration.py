@@ -16,7 +16,7 @@ from scipy.optimize import minimize_scalar
 
 from foveal.evaluation.intervals import wilson_interval
 from foveal.files.typed_json import json_field
-from foveal.types import Bools, Floats, Ints
+from foveal.types import Bools, Floats, Ints, Logits
 
 MAX_BINS: Final = 15
 """The number of bins of a calibration, where there are enough images."""
@@ -25,7 +25,7 @@ MIN_IMAGES_PER_BIN: Final = 10
 TEMPERATURE_RANGE: Final = (0.05, 20.0)
 """The lowest and the highest temperature that can be fitted."""
 TARGET_ACCURACIES: Final = (0.9, 0.95, 0.98, 0.99, 0.995)
-"""The accuracies among answered images for which thresholds are chosen."""
+"""The accuracies among answered images for which thresholds are rule."""
 COVERAGE_LEVELS: Final = (0.9, 0.95, 0.99)
 """The shares of images whose prediction set is to contain the true class."""
 RISK_POINTS: Final = 100
@@ -79,7 +79,7 @@ class Selective:
     """Selective classification: the model answers only where its confidence reaches a threshold."""
 
     target_accuracy: float = json_field("wanted")
-    """The accuracy among answered images for which the threshold was chosen. Its key in JSON is `wanted`."""
+    """The accuracy among answered images for which the threshold was rule. Its key in JSON is `wanted`."""
     threshold: float = json_field("least")
     """The least probability of the predicted class for which the model answers. Its key is `least`."""
     n: int
@@ -163,7 +163,7 @@ def softmax(logits: ArrayLike, temperature: float | None = None) -> Floats:
 # ---- chosen on validation images
 
 
-def fit_temperature(logits: Floats, y_true: Ints) -> float:
+def fit_temperature(logits: Logits, y_true: Ints) -> float:
     """Return the temperature T with which softmax(logits / T) has the lowest cross-entropy.
 
     `logits` is (N, K), `y_true` (N,). As in Platt scaling, a share 1/(N + 2) of every label is spread over
@@ -186,7 +186,7 @@ def fit_temperature(logits: Floats, y_true: Ints) -> float:
     return float(np.exp(minimize_scalar(loss, bounds=bounds, method="bounded", options={"xatol": 1e-6}).x))
 
 
-def choose_thresholds(logits: Floats, y_true: Ints, temperature: float) -> Thresholds:
+def choose_thresholds(logits: Logits, y_true: Ints, temperature: float) -> Thresholds:
     """Choose all thresholds by the logits (N, K) and classes (N,) of validation images."""
     probabilities = softmax(logits, temperature)
     return Thresholds(
@@ -215,8 +215,8 @@ def _choose_conformal(probabilities: Floats, y_true: Ints) -> tuple[ConformalThr
     """Choose for each level the threshold that the true class reaches in that share of images.
 
     With n validation images it is the ⌈(n + 1)·level⌉-th largest probability of a true class. Then the
-    prediction set of a new image contains the true class with at least that probability, whatever the network
-    is, as long as the images are drawn alike. Where n is too small for a level, the set has every class.
+    prediction set of a new image contains the true class with at least that probability. This is true for any
+    network, as long as the images are drawn alike. Where n is too small for a level, the set has every class.
 
     Source: split conformal prediction; V. Vovk, A. Gammerman, G. Shafer, Algorithmic Learning in a Random
     World (2005); M. Sadinle, J. Lei, L. Wasserman, Least ambiguous set-valued classifiers with bounded error
@@ -234,34 +234,39 @@ def _choose_conformal(probabilities: Floats, y_true: Ints) -> tuple[ConformalThr
 # ---- evaluated on any images
 
 
-def evaluate_calibration(logits: Floats, y_true: Ints, thresholds: Thresholds | None) -> Confidence:
+def evaluate_calibration(logits: Logits, y_true: Ints, thresholds: Thresholds | None) -> Confidence:
     """Evaluate the probabilities of logits (N, K) against the classes (N,).
 
     `thresholds` were chosen on other images. Without them, as on validation images, only the probabilities
     as trained are evaluated.
     """
     as_trained = softmax(logits)
-    calibrated = as_trained if thresholds is None else softmax(logits, thresholds.temperature)
-    confidence, correct = _sort_by_confidence(calibrated, y_true)
+    if thresholds is None:
+        return Confidence(
+            as_trained=measure_calibration(as_trained, y_true),
+            temperature=None,
+            calibrated=None,
+            risk=_measure_risk(_sort_by_confidence(as_trained, y_true)[1]),
+            selective=(),
+            prediction_sets=(),
+        )
+    probabilities = softmax(logits, thresholds.temperature)
+    confidence, correct = _sort_by_confidence(probabilities, y_true)
     return Confidence(
         as_trained=measure_calibration(as_trained, y_true),
-        temperature=None if thresholds is None else thresholds.temperature,
-        calibrated=None if thresholds is None else measure_calibration(calibrated, y_true),
+        temperature=thresholds.temperature,
+        calibrated=measure_calibration(probabilities, y_true),
         risk=_measure_risk(correct),
-        selective=()
-        if thresholds is None
-        else tuple(_evaluate_selective(confidence, correct, chosen) for chosen in thresholds.selective),
-        prediction_sets=()
-        if thresholds is None
-        else tuple(_evaluate_sets(calibrated, y_true, chosen) for chosen in thresholds.conformal),
+        selective=tuple(_evaluate_selective(confidence, correct, rule) for rule in thresholds.selective),
+        prediction_sets=tuple(_evaluate_sets(probabilities, y_true, rule) for rule in thresholds.conformal),
     )
 
 
 def measure_calibration(probabilities: Floats, y_true: Ints) -> Calibration:
     """Compare confidence and accuracy of probabilities (N, K) with classes (N,), in bins of equal size.
 
-    Even a perfectly calibrated model has an error. In a bin, the mean of n independent 0s and 1s, each with
-    its own probability, differs from its expectation by √(2/π) standard deviations on average.
+    Even a perfectly calibrated model has an error. In a bin the accuracy is a mean of independent 0s and 1s.
+    It differs from its expectation by √(2/π) standard deviations on average.
 
     Source: for the error, M. P. Naeini, G. F. Cooper, M. Hauskrecht, AAAI 2015; for the comparison with
     chance, J. Bröcker, L. A. Smith, Increasing the reliability of reliability diagrams, 2007.
@@ -307,12 +312,12 @@ def _measure_risk(correct: Bools) -> tuple[float, ...]:
     return tuple(float(errors[count - 1]) / count for count in counts)
 
 
-def _evaluate_selective(confidence: Floats, correct: Bools, chosen: SelectiveThreshold) -> Selective:
-    answered = confidence >= chosen.threshold
+def _evaluate_selective(confidence: Floats, correct: Bools, rule: SelectiveThreshold) -> Selective:
+    answered = confidence >= rule.threshold
     n, n_correct = int(answered.sum()), int(correct[answered].sum())
     return Selective(
-        target_accuracy=chosen.target_accuracy,
-        threshold=chosen.threshold,
+        target_accuracy=rule.target_accuracy,
+        threshold=rule.threshold,
         n=n,
         coverage=n / len(correct),
         coverage_interval=wilson_interval(n, len(correct)),
@@ -321,15 +326,15 @@ def _evaluate_selective(confidence: Floats, correct: Bools, chosen: SelectiveThr
     )
 
 
-def _evaluate_sets(probabilities: Floats, y_true: Ints, chosen: ConformalThreshold) -> PredictionSets:
+def _evaluate_sets(probabilities: Floats, y_true: Ints, rule: ConformalThreshold) -> PredictionSets:
     n, images = len(probabilities), np.arange(len(probabilities))
-    in_set = probabilities >= chosen.threshold  # (N, K)
+    in_set = probabilities >= rule.threshold  # (N, K)
     in_set[images, probabilities.argmax(axis=1)] = True
     n_covered = int(in_set[images, y_true].sum())
     sizes = in_set.sum(axis=1)
     return PredictionSets(
-        level=chosen.level,
-        threshold=chosen.threshold,
+        level=rule.level,
+        threshold=rule.threshold,
         coverage=n_covered / n,
         coverage_interval=wilson_interval(n_covered, n),
         size=float(sizes.mean()),

@@ -53,9 +53,9 @@ def find_groups(confusion: NDArray[np.integer]) -> Groups | None:
 
     The rates at which two classes are confused, averaged over both directions, are the weights of a graph.
     The division has a high modularity: groups are merged greedily from single classes, then single classes
-    are moved as long as that helps. It is clear (`Groups.clear`) if it is more than one pair of classes, if
-    `ratio` reaches `MIN_RATIO`, and if no simulated matrix has a division of as high a modularity. In each
-    of 99 simulated matrices, each class has as many errors, spread evenly over the other classes.
+    are moved as long as that helps. Three conditions make it clear (`Groups.clear`): it is more than
+    one pair of classes, `ratio` reaches `MIN_RATIO`, and no simulated matrix has as high a modularity. In
+    each of 99 simulated matrices, each class has as many errors, spread evenly over the other classes.
 
     Returns None without errors, with fewer than 4 classes or with more than `MAX_CLASSES`.
 

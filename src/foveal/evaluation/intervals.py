@@ -12,8 +12,8 @@ def wilson_interval(successes: int, n: int, *, confidence: float = 0.95) -> tupl
     """Return Wilson's score interval for a proportion with `successes` in `n` independent trials.
 
     It is the set of true proportions that a two-sided score test at level 1 - `confidence` does not reject.
-    Unlike the textbook interval (±1.96 standard errors) it never leaves [0, 1], and it keeps its coverage
-    near 0 and 1, where the accuracies of good classifiers are. Without trials it is (0, 1).
+    Unlike the textbook interval (±1.96 standard errors) it never leaves [0, 1]. It keeps its coverage near 0
+    and 1, where the accuracies of good classifiers are. Without trials it is (0, 1).
 
     Raises:
         ValueError: It is not true that 0 <= `successes` <= `n` and 0 < `confidence` < 1.

@@ -1,7 +1,7 @@
 """The metrics of a classifier on one split: accuracy, loss, precision, recall, F1, areas under curves.
 
-All of it is computed in float64 with numpy. An undefined figure (the precision of a class that was never
-predicted, the recall of a class without images) is None, never a silent zero.
+All of it is computed in float64 with numpy. An undefined figure is None, never a silent zero: the precision
+of a class that was never predicted, and the recall of a class without images.
 """
 
 from collections.abc import Mapping, Sequence
@@ -107,7 +107,13 @@ class ViewScores:
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
-    """The figures of a classifier on one split. It shows itself as a table."""
+    """The figures of a classifier on one split. It shows itself as a table.
+
+    >>> evaluation = foveal.Run("runs/first").evaluation("test")
+    >>> low, high = evaluation.accuracy_interval
+    >>> low < evaluation.accuracy < high
+    True
+    """
 
     split: str
     """The name of the split, such as "test"."""

@@ -18,7 +18,7 @@ from foveal.files import tensor_file
 from foveal.files.atomic import outside_faults, write_bytes
 from foveal.files.tensor_file import Claim, TensorFileError
 from foveal.memory import is_shortage
-from foveal.progress import cell
+from foveal.progress import csv_cell
 from foveal.types import Ints, Pixels
 
 BATCH_SIZE = 100
@@ -151,7 +151,7 @@ def save_predictions(
     for path, label, predicted, row in zip(
         paths, labels.tolist(), y_pred.tolist(), probabilities, strict=True
     ):
-        names = (cell(path), cell(classes[label]), cell(classes[predicted]))
+        names = (csv_cell(path), csv_cell(classes[label]), csv_cell(classes[predicted]))
         lines.writerow([*names, f"{row[predicted]:.6f}"])
     write_bytes(folder / f"{split}.csv", text.getvalue().encode("utf-8", "surrogateescape"))
     write_bytes(folder / f"{split}.safetensors", save({"logits": logits, "labels": labels}))
@@ -168,7 +168,7 @@ def load_predictions(folder: Path, split: str, *, n: int, classes: int) -> tuple
     try:
         header = tensor_file.read_header(path)
         tensor_file.check_claims(header.claims, expected)
-        stored = tensor_file.unpack(tensor_file.read_content(path, header))
+        stored = tensor_file.parse_tensors(tensor_file.read_content(path, header))
         if n and not 0 <= int(stored["labels"].min()) <= int(stored["labels"].max()) < classes:
             raise TensorFileError("its labels are of no class")
     except TensorFileError as error:
