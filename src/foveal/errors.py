@@ -44,7 +44,7 @@ class DataError(UserError):
 
     >>> foveal.train("nowhere", recipe="digits")
     Traceback (most recent call last):
-    foveal.errors.DataError: nowhere does not exist
+    foveal.errors.DataError: nowhere does not exist; name a folder that holds class folders of images
     """
 
 

@@ -20,8 +20,9 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import foveal
-from foveal.board.run_index import make_id
+from foveal.board_page.run_index import make_id
 from foveal.cli.main import main
+from foveal.data.options import DataOptions
 from foveal.evaluation.predict import load_predictions
 from foveal.files.run_folder import RunFolder
 from foveal.files.run_records import EpochRecord
@@ -119,7 +120,8 @@ def folder(
         shutil.copytree(finished, runs / name)
     for name, epochs in (("short", 1), ("longer", 2)):
         settings = [*small, f"epochs={epochs}"]
-        repeat(few_digits, runs=2, recipe="model-s-02", settings=settings, out=runs / name, cache=cache)
+        data = DataOptions(few_digits, cache=cache)
+        repeat(data, runs=2, recipe="model-s-02", settings=settings, out=runs / name)
     under_way(finished, runs / "watched")
     (runs / "broken").mkdir()
     (runs / "broken" / "recipe.json").write_text('{"name": "<script>alert(2)</script>"')
@@ -280,7 +282,8 @@ def test_hostile_classes_stay_text(
     for split in ("train", "test"):
         (data / split / "0").rename(data / split / HOSTILE)
     runs = tmp_path / "runs"
-    run = foveal.train(data, recipe="model-s-02", settings=small, out=runs / "right", cache=cache)
+    options = DataOptions(data, cache=cache)
+    run = foveal.train(options, recipe="model-s-02", settings=small, out=runs / "right")
     judged = run.evaluate("test")
     shutil.copytree(run.path, runs / "wrong")
     found, _ = load_predictions(run.folder.predictions, "test", n=judged.n, classes=3)

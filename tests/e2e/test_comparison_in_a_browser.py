@@ -29,7 +29,8 @@ def test_the_page_fits_shows_its_pictures_and_asks_for_nothing(
         for name, each in zip(("one", "two"), predicted, strict=True)
     ]
     paths = [f"test/class/an-image-with-a-rather-long-name-{row}.png" for row in range(600)]
-    comparison = compare_models(contenders, labels, ["cat", "dog", "ox"], split="test", recipes="", paths=paths)
+    names = ["cat", "dog", "ox"]
+    comparison = compare_models(contenders, labels, names, split="test", recipes="", paths=paths)
     pictures = {path: encode_png(draw.integers(256, size=(8, 8, 3), dtype=np.uint8)) for path in paths}
     file = tmp_path / "page.html"
     file.write_text(render_comparison(comparison, pictures), encoding="utf-8")

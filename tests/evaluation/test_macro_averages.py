@@ -39,10 +39,12 @@ def test_slopes_are_the_derivatives(figure: str, by_images: bool) -> None:
 
     def value(cells: np.ndarray) -> float:
         weights = cells.sum(axis=1) / cells.sum() if by_images else np.full(4, 0.25)
-        return getattr(macro_averages._ClassAverages(cells, weights, weighted_by_images=by_images), figure)()[0]
+        averages = macro_averages._ClassAverages(cells, weights, weighted_by_images=by_images)
+        return getattr(averages, figure)()[0]
 
     weights = counts.sum(axis=1) / counts.sum() if by_images else np.full(4, 0.25)
-    _, slopes = getattr(macro_averages._ClassAverages(counts, weights, weighted_by_images=by_images), figure)()
+    averages = macro_averages._ClassAverages(counts, weights, weighted_by_images=by_images)
+    _, slopes = getattr(averages, figure)()
     for cell in np.ndindex(4, 4):
         step = np.zeros((4, 4))
         step[cell] = 1e-4

@@ -9,7 +9,14 @@ import torch
 from safetensors.torch import save
 
 from foveal.files import tensor_file
-from foveal.files.tensor_file import Claim, TensorFileError, check_claims, read_content, read_header, parse_tensors
+from foveal.files.tensor_file import (
+    Claim,
+    TensorFileError,
+    check_claims,
+    parse_tensors,
+    read_content,
+    read_header,
+)
 
 CONTENT = save({"a": torch.arange(6.0).reshape(2, 3), "b": torch.tensor([1, 2])}, {"about": "text"})
 

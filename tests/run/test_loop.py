@@ -39,7 +39,7 @@ def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         planning, "NETWORK_SIZES", (NetworkSize(widths=(16, 16), min_images=0, batch_size=16),)
     )
-    monkeypatch.setattr(planning, "max_useful_epochs", lambda _images: float(EPOCHS))
+    monkeypatch.setattr(planning, "compute_max_useful_epochs", lambda _images: float(EPOCHS))
     monkeypatch.setattr(budget_controller, "MIN_WINDOW_SECONDS", 1e9)
     # a checkpoint after every epoch, however short
     monkeypatch.setattr(checkpoint_timer, "MAX_SAVING_SHARE", float("inf"))

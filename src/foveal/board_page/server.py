@@ -53,6 +53,10 @@ def board(
 ) -> None:
     """Serve a page with the runs of a folder until Ctrl-C or SIGTERM. Print its address when it is ready.
 
+    >>> foveal.board("nowhere")
+    Traceback (most recent call last):
+    foveal.errors.RunError: nowhere is no folder; foveal train DIR makes runs in the folder runs
+
     Args:
         folder: The folder with the runs.
         host: The host name or address to listen on. On any other than the loopback, everybody who can reach

@@ -13,7 +13,7 @@ class DataOptions:
 
     Every function that takes data also takes a plain folder, which is short for `DataOptions(folder)`.
 
-    >>> DataOptions("cifar10", validation="train2").validation
+    >>> foveal.DataOptions("cifar10", validation="train2").validation
     'train2'
     """
 

@@ -163,7 +163,7 @@ def predict(model: str | os.PathLike[str], *files: str | os.PathLike[str]) -> Pr
 
     >>> predictions = foveal.predict("runs/first", "digits/test/7")
     >>> len(predictions), len(predictions[0].probabilities)
-    (36, 10)
+    (35, 10)
     """
     return load_bundle(model).predict(files)
 

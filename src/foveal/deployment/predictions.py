@@ -15,7 +15,8 @@ from foveal.tables import text_table
 class Prediction:
     """The prediction of a model on one file.
 
-    >>> Prediction(path="a.png", label="cat", probability=0.9, probabilities={"cat": 0.9, "dog": 0.1}).label
+    >>> shares = {"cat": 0.9, "dog": 0.1}
+    >>> foveal.Prediction(path="a.png", label="cat", probability=0.9, probabilities=shares).label
     'cat'
     """
 
@@ -34,7 +35,7 @@ class Prediction:
 class Predictions(Sequence[Prediction]):
     """Predictions in the order of the files. They show themselves as a table.
 
-    >>> Predictions([Prediction(path="a.png", error="the file is empty")])
+    >>> foveal.Predictions([foveal.Prediction(path="a.png", error="the file is empty")])
     file   class                          probability
     ─────  ─────────────────────────────  ───────────
     a.png  unreadable: the file is empty

@@ -80,9 +80,7 @@ def load_library() -> KernelLibrary:
         library = _open(file)
         compiler = ctypes.c_char_p.in_dll(library, "foveal_compiler").value or b""
     except subprocess.CalledProcessError as error:
-        return KernelLibrary(
-            library=None, description=f"the C compiler failed: {error.stderr.strip()[:500]}"
-        )
+        return KernelLibrary(library=None, description=f"the C compiler failed: {error.stderr.strip()[:500]}")
     except (OSError, ValueError, AttributeError, subprocess.TimeoutExpired) as error:
         return KernelLibrary(library=None, description=f"{type(error).__name__}: {error}")
     digest = hashlib.sha256(source).hexdigest()[:16]

@@ -14,9 +14,7 @@ from foveal.engine.tensors import CHANNELS_PER_PANEL, is_float32_on_cpu
 def supports(maps: Tensor) -> bool:
     """Say whether the kernels can normalise these maps (N, C, H, W)."""
     return (
-        is_float32_on_cpu(maps)
-        and maps.shape[1] % CHANNELS_PER_PANEL == 0
-        and library_or_none() is not None
+        is_float32_on_cpu(maps) and maps.shape[1] % CHANNELS_PER_PANEL == 0 and library_or_none() is not None
     )
 
 

@@ -23,7 +23,7 @@ from foveal.files.run_records import EvaluationSplit
 from foveal.models import registry
 from foveal.reporting.compare_page import render_comparison, select_gallery_images
 from foveal.run.run import Run
-from foveal.types import Floats, Ints, Logits
+from foveal.types import Ints, Logits
 
 NOTE_ON_RECIPES = (
     "This says which of these models is better on images like these. Whether one recipe is better than "
@@ -41,6 +41,10 @@ def compare(
     Runs must share the images and the classes; everything else may differ. Comparing runs answers which model
     is better on images like these. Comparing groups that `repeat` made answers which recipe is better,
     whatever the seed.
+
+    >>> comparison = foveal.compare("runs/first", "runs/second")
+    >>> len(comparison.contenders)
+    2
 
     Args:
         runs: Two or more runs, or two or more groups, opened or by their folders.

@@ -4,15 +4,15 @@ import os
 import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, Literal, NamedTuple, get_args, overload
+from typing import Any, ClassVar, Final, Literal, NamedTuple, get_args, overload
 
 from foveal.errors import FovealError, RecipeError, RunError
-from foveal.files.atomic import read_json
-from foveal.files.events import State
+from foveal.files.events import FINISHED, State, Trained
+from foveal.files.lock import read_writer
 from foveal.files.run_folder import RunFolder
-from foveal.files.typed_json import require
+from foveal.files.typed_file import read_file
 from foveal.progress import printable
 from foveal.tables import html_table, text_table
 
@@ -34,7 +34,12 @@ SORT_ORDERS: Final[tuple[str, ...]] = get_args(SortOrder)
 
 @dataclass(frozen=True, kw_only=True)
 class ListedRun:
-    """One run of a list. An attribute is None where the run does not have the value, or not yet."""
+    """One run of a list. An attribute is None where the run does not have the value, or not yet.
+
+    >>> newest = foveal.runs("runs")[0]
+    >>> newest.state
+    'evaluated'
+    """
 
     path: Path
     """The run folder."""
@@ -97,7 +102,12 @@ NUMBER_COLUMNS: Final = frozenset({2, 3, 4, 5, 7})
 
 
 class Runs(Sequence[ListedRun]):
-    """The runs of a folder, sorted. Printed, it is a table."""
+    """The runs of a folder, sorted. Printed, it is a table.
+
+    >>> runs = foveal.runs("runs", sort="name")
+    >>> runs[0].name
+    'first'
+    """
 
     def __init__(self, folder: Path, listed_runs: Sequence[ListedRun]) -> None:
         self.folder = folder
@@ -146,6 +156,9 @@ def runs(folder: str | os.PathLike[str] = "runs", *, sort: SortOrder = "date") -
     """List the runs below a folder, also those inside groups that `repeat` made.
 
     A damaged run is listed with the reason. Of symbolic links, only those to runs are followed.
+
+    >>> "first" in [run.name for run in foveal.runs("runs", sort="accuracy")]
+    True
 
     Args:
         folder: The folder that is searched.
@@ -220,14 +233,21 @@ def read_run(location: RunLocation) -> ListedRun:
         return ListedRun(path=path, name=name, state="damaged", reason=" ".join(str(error).split()))
 
 
+@dataclass(frozen=True, kw_only=True)
+class _NamedRecipe:
+    """The name of a recipe, all that the list says of it."""
+
+    IGNORE_UNKNOWN: ClassVar[bool] = True
+    name: str
+
+
 def _read_files(path: Path, name: str) -> ListedRun:
     for file_name in RUN_FILES:
         file = path / file_name
         if file.is_file() and file.stat().st_size > MAX_FILE_BYTES:
             raise RunError(f"{file} is larger than {MAX_FILE_BYTES:,} bytes")
     folder = RunFolder(path)
-    recipe = folder.recipe
-    require(recipe, {"name": str}, "recipe.json")
+    recipe = read_file(path / "recipe.json", _NamedRecipe)
     events, history = folder.events(), folder.history()
     state = folder.state
     seconds = [event.seconds for event in events if isinstance(event, Trained)]
@@ -240,57 +260,36 @@ def _read_files(path: Path, name: str) -> ListedRun:
         key=lambda pair: pair[0],
         default=(None, None),
     )
-    validation_accuracy, test_accuracy = _read_accuracies(folder.evaluation)
+    scores = folder.scores
     return ListedRun(
         path=path,
         name=name,
         state=state,
-        recipe=recipe["name"],
+        recipe=recipe.name,
         seed=folder.environment.seed,
         epochs=len(history),
-        validation_accuracy=best_accuracy if validation_accuracy is None else validation_accuracy,
-        test_accuracy=test_accuracy,
-        seconds=seconds[-1] if seconds and state in ("trained", "evaluated") else None,
-        date=_parse_local_time(events[0]["time"]) if events else None,
+        validation_accuracy=best_accuracy if scores.validation is None else scores.validation.accuracy,
+        test_accuracy=None if scores.test is None else scores.test.accuracy,
+        seconds=seconds[-1] if seconds and state in FINISHED else None,
+        date=events[0].when.astimezone() if events else None,
         reason=_describe_lost_process(path) if state == "training" else None,
     )
 
 
-def _read_accuracies(file: Path) -> tuple[float | None, float | None]:
-    """Read the accuracies on the validation and the test split; None where a split was not evaluated."""
-    if not file.is_file():
-        return None, None
-    content = read_json(file)
-    accuracies: list[float | None] = []
-    for split in ("validation", "test"):
-        require(content, {split: (dict, None)}, file.name)
-        if content[split] is not None:
-            require(content[split], {"accuracy": float}, f"{file.name}: {split}")
-        accuracies.append(None if content[split] is None else float(content[split]["accuracy"]))
-    return accuracies[0], accuracies[1]
-
-
 def _describe_lost_process(path: Path) -> str | None:
     """Return a note if the process that trained a run has ended without saving its state, else None."""
-    file = path / ".writer.json"
-    if os.name != "posix" or not file.is_file():  # on Windows, os.kill would end the process
+    if os.name != "posix":  # on Windows, os.kill would end the process
         return None
-    writer = read_json(file, limit=10_000)
-    require(writer, {"pid": int, "host": str}, file.name)
-    if writer["host"] != platform.node() or not 0 < writer["pid"] < 2**31:
+    writer = read_writer(path)
+    if writer is None or writer.host != platform.node() or not 0 < writer.pid < 2**31:
         return None
     try:
-        os.kill(writer["pid"], 0)  # signal 0 checks only whether the process exists
+        os.kill(writer.pid, 0)  # signal 0 checks only whether the process exists
     except ProcessLookupError:
         return f"its process ended without a word; go on with: foveal resume {path}"
     except OSError:
         pass  # the process exists and belongs to another user
     return None
-
-
-def _parse_local_time(text: str) -> datetime:
-    time = datetime.fromisoformat(text)
-    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).astimezone()
 
 
 def _format_percent(share: float | None) -> str:

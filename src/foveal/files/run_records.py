@@ -17,6 +17,9 @@ class EpochRecord:
     `loss` and `accuracy` are running means over the epoch's training batches, taken while the weights move
     and with dropout and augmentation on. The validation figures are taken once, at the end of the epoch, with
     both off. So compare training figures with those of other epochs, not with validation figures.
+
+    >>> foveal.Run("runs/first").history[0].epoch
+    1
     """
 
     epoch: int

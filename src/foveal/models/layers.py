@@ -12,8 +12,8 @@ from foveal.engine.convolution import convolve
 from foveal.engine.convolution import supports as supports_convolution
 from foveal.engine.dropout import dropout
 from foveal.engine.dropout import supports as supports_dropout
-from foveal.engine.normalisation import supports as supports_normalisation
 from foveal.engine.normalisation import normalise
+from foveal.engine.normalisation import supports as supports_normalisation
 
 
 class Rescale(nn.Module):

@@ -137,7 +137,7 @@ class _Candidate:
         return (steps - self.count_steps_that_fit(self.request.budget.seconds)) * self.step_seconds
 
 
-def max_useful_epochs(n_images: int) -> float:
+def compute_max_useful_epochs(n_images: int) -> float:
     """Return the number of epochs beyond which more are not expected to help, for so many training images."""
     return max(60.0, min(200.0, 100_000 / n_images))
 
@@ -185,10 +185,10 @@ def plan_dataset(dataset: Dataset, base: Recipe, request: PlanRequest, images: I
     """
     seconds, n_images = request.budget.seconds, len(dataset.get_indices("train"))
     base, flip_reasons = _choose_flips(dataset, replace(base, image=images.image), request.changed)
-    chosen, wider = _choose_network(dataset, base, request)
-    recipe, steps_that_fit = chosen.recipe, chosen.count_steps_that_fit(seconds)
+    best, wider = _choose_network(dataset, base, request)
+    recipe, steps_that_fit = best.recipe, best.count_steps_that_fit(seconds)
     per_epoch = count_steps_per_epoch(get_training_parts(dataset, recipe), recipe.batch_size)
-    max_steps = max(1, round(max_useful_epochs(n_images) * per_epoch))
+    max_steps = max(1, round(compute_max_useful_epochs(n_images) * per_epoch))
     steps = max(1, min(int(steps_that_fit), max_steps))
     epochs = steps / per_epoch
     if epochs >= MIN_EPOCHS_FOR_SHIFTS and not {"augmentation", "augmentation.shift"} & request.changed:
@@ -210,15 +210,15 @@ def plan_dataset(dataset: Dataset, base: Recipe, request: PlanRequest, images: I
         )
         outlook = "more time would hardly buy anything: the data, not the time, is the limit"
     else:
-        twice = min(chosen.count_steps_that_fit(2 * seconds), max_steps) / per_epoch
+        twice = min(best.count_steps_that_fit(2 * seconds), max_steps) / per_epoch
         outlook = f"twice the time would be enough for {twice:.1f} epochs in place of {epochs:.1f}"
         outlook += f"; {wider}" if wider else ""
     return Plan(
         recipe=recipe,
         seconds=seconds,
-        pace=chosen.pace,
+        pace=best.pace,
         reserve_seconds=_compute_reserve(seconds, request),
-        evaluation_seconds=chosen.estimate_evaluation_seconds(seconds),
+        evaluation_seconds=best.estimate_evaluation_seconds(seconds),
         max_steps=max_steps,
         reasons=tuple(reasons),
         outlook=outlook,
@@ -246,21 +246,21 @@ def _choose_network(dataset: Dataset, base: Recipe, request: PlanRequest) -> tup
         return replace(recipe, batch_size=batch_size)
 
     narrowest, *others = NETWORK_SIZES if "model.widths" not in request.changed else NETWORK_SIZES[:1]
-    chosen = measure(_shrink_batch_to_memory(build_recipe(narrowest), dataset, request.changed))
+    best = measure(_shrink_batch_to_memory(build_recipe(narrowest), dataset, request.changed))
     for size in others:
-        needed = min(size.min_images, n_images * max_useful_epochs(n_images))
+        needed = min(size.min_images, n_images * compute_max_useful_epochs(n_images))
         wider = build_recipe(size)
         purpose = f"would pay for a wider network, {format_widths(wider)}"
         # If even the chosen network has no time for so many images, the wider one need not be measured.
-        if (missing := chosen.compute_missing_seconds(needed)) > 0:
-            return chosen, f"at least {_format_more_time(missing)} {purpose}"
+        if (missing := best.compute_missing_seconds(needed)) > 0:
+            return best, f"at least {_format_more_time(missing)} {purpose}"
         if not has_enough_memory(wider, dataset):
-            return chosen, f"more memory {purpose}"
+            return best, f"more memory {purpose}"
         candidate = measure(wider)
         if (missing := candidate.compute_missing_seconds(needed)) > 0:
-            return chosen, f"about {_format_more_time(missing)} {purpose}"
-        chosen = candidate
-    return chosen, ""
+            return best, f"about {_format_more_time(missing)} {purpose}"
+        best = candidate
+    return best, ""
 
 
 def _shrink_batch_to_memory(recipe: Recipe, dataset: Dataset, changed: Collection[str]) -> Recipe:

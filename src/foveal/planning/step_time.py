@@ -54,7 +54,7 @@ def measure_costs(recipe: Recipe, dataset: Dataset, *, seed: int) -> Costs:
     full = measure_step_seconds(recipe, iter_full_batches(1), **shape)
     low = full
     if recipe.low_resolution:
-        low = measure_step_seconds(recipe, iter_full_batches(recipe.shrink_at(0)), **shape)
+        low = measure_step_seconds(recipe, iter_full_batches(recipe.get_shrink_factor(0)), **shape)
     network = registry.build_network(recipe.model, **shape, seed=seed)
     indices = dataset.get_indices("train")[:MAX_CLASSIFIED_IMAGES]
     compute_logits(network, dataset.pack.pixels, indices[:1])  # the first call is slower

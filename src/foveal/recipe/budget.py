@@ -13,9 +13,9 @@ _SECONDS_PER_UNIT = {"s": 1, "m": 60, "h": 3600}
 class Budget:
     """The time that a command may take, from its start to its end.
 
-    >>> Budget.parse("90s")
+    >>> foveal.Budget.parse("90s")
     Budget(seconds=90.0)
-    >>> str(Budget(seconds=300))
+    >>> str(foveal.Budget(seconds=300))
     '5m'
     """
 

@@ -172,6 +172,9 @@ RECIPES: Mapping[str, Callable[[], Recipe]] = {
 def load_recipe(name: str | Path | Recipe) -> Recipe:
     """Return a built-in recipe by its name, or read one from a .toml or .json file.
 
+    >>> foveal.load_recipe("model-s-02").epochs
+    30
+
     Raises:
         RecipeError: There is no such recipe, or the file is no recipe. The nearest known name is suggested.
     """

@@ -22,6 +22,9 @@ class ModelS:
     """A classic convolutional network, as the notebook builds it in Keras.
 
     Each block has some 3×3 convolutions with ReLU and ends in 2×2 max pooling. Dense layers follow.
+
+    >>> foveal.ModelS(widths=(16, 32), dense=0).dropout
+    0.5
     """
 
     name: Literal["model-s"] = "model-s"
@@ -53,6 +56,9 @@ class Sprint:
 
     2×2 max pooling follows the first convolution of each group, and global average pooling the last group.
     The design is that of Keller Jordan's airbench (2024, arXiv:2404.00498).
+
+    >>> foveal.Sprint(widths=(64, 128, 128)).activation
+    'silu'
     """
 
     name: Literal["sprint"] = "sprint"
@@ -77,7 +83,11 @@ class Sprint:
 
 @dataclass(frozen=True, kw_only=True)
 class Custom:
-    """A network of your own, which you pass as `model=...` from Python."""
+    """A network of your own, which you pass as `model=...` from Python.
+
+    >>> foveal.Custom(architecture="my_package.MyNetwork").name
+    'custom'
+    """
 
     name: Literal["custom"] = "custom"
     """The name in recipe files of a network that was passed from Python."""

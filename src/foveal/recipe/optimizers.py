@@ -12,7 +12,11 @@ from foveal.recipe.checks import require
 
 @dataclass(frozen=True, kw_only=True)
 class RMSprop:
-    """RMSprop as Keras computes it: epsilon stands inside the square root (Hinton 2012, lecture 6e)."""
+    """RMSprop as Keras computes it: epsilon stands inside the square root (Hinton 2012, lecture 6e).
+
+    >>> foveal.RMSprop(learning_rate=0.0005).rho
+    0.9
+    """
 
     name: Literal["rmsprop"] = "rmsprop"
     """The name of this optimizer in recipe files."""
@@ -29,7 +33,11 @@ class RMSprop:
 
 @dataclass(frozen=True, kw_only=True)
 class Adam:
-    """Adam as Keras computes it (Kingma and Ba 2015): epsilon is that of the end of section 2."""
+    """Adam as Keras computes it (Kingma and Ba 2015): epsilon is that of the end of section 2.
+
+    >>> foveal.Adam().beta_2
+    0.999
+    """
 
     name: Literal["adam"] = "adam"
     """The name of this optimizer in recipe files."""
@@ -48,7 +56,11 @@ class Adam:
 
 @dataclass(frozen=True, kw_only=True)
 class SGD:
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum.
+
+    >>> foveal.SGD(learning_rate=0.1).momentum
+    0.9
+    """
 
     name: Literal["sgd"] = "sgd"
     """The name of this optimizer in recipe files."""
@@ -66,6 +78,9 @@ class Muon:
     """Muon (Jordan 2024) for the filters of convolutions; SGD with Nesterov momentum for everything else.
 
     The learning rate of each of the three groups of parameters is scaled by the same schedule.
+
+    >>> foveal.Muon(learning_rate=0.1).iterations
+    3
     """
 
     name: Literal["muon"] = "muon"

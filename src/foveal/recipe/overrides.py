@@ -165,9 +165,9 @@ def _list_paths(value: object, prefix: str = "") -> list[str]:
     """List the paths of a recipe's settings: single values, and parts that can be replaced as a whole."""
     assert is_dataclass(value)
     paths = []
-    for each in fields(value):
-        part = getattr(value, each.name)
-        path = prefix + each.name
+    for setting in fields(value):
+        part = getattr(value, setting.name)
+        path = prefix + setting.name
         if path in ("name", "model.name", "optimizer.name", "model.architecture"):
             continue
         if path == "model.momentum" and not getattr(value, "batch_norm", True):
@@ -199,7 +199,7 @@ def _find_path(recipe: Recipe, key: str) -> str:
 
 
 def _list_keys_of_all_recipes() -> set[str]:
-    """List the settings of all parts that some recipe can have, each as a path and by its last part."""
+    """List the settings of all parts that some recipe can have, setting as a path and by its last part."""
     parts = {
         "model": (ModelS, Sprint),
         "optimizer": (RMSprop, Adam, SGD, Muon),
@@ -208,7 +208,9 @@ def _list_keys_of_all_recipes() -> set[str]:
         "anneal": (Anneal,),
         "low_resolution": (LowResolution,),
     }
-    names = [(prefix, each.name) for prefix, types in parts.items() for cls in types for each in fields(cls)]
+    names = [
+        (prefix, setting.name) for prefix, types in parts.items() for cls in types for setting in fields(cls)
+    ]
     return {f"{prefix}.{name}" for prefix, name in names} | {name for _, name in names} - {"name"}
 
 

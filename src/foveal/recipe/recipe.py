@@ -23,7 +23,11 @@ Channels = Literal["rgb", "grey", "auto"]
 
 @dataclass(frozen=True, kw_only=True)
 class Image:
-    """How image files become the square arrays of pixels that the network takes."""
+    """How image files become the square arrays of pixels that the network takes.
+
+    >>> foveal.Image(size=64, fit="pad", background="white").channels
+    'rgb'
+    """
 
     size: int = 32
     """The height and width of the images in pixels, from 8 to 512."""
@@ -40,7 +44,11 @@ class Image:
 
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
-    """Random changes to the training images, drawn anew in every epoch."""
+    """Random changes to the training images, drawn anew in every epoch.
+
+    >>> foveal.Augmentation(flip=True, shift=4).alternate
+    False
+    """
 
     flip: bool = False
     """Whether images are flipped left to right with probability ½. Do not use it for text or digits."""
@@ -56,7 +64,13 @@ class Augmentation:
 
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
-    """Everything that decides how a model is trained, except the data and the seed."""
+    """Everything that decides how a model is trained, except the data and the seed.
+
+    >>> from dataclasses import replace
+    >>> recipe = replace(foveal.load_recipe("sprint"), batch_size=125)
+    >>> foveal.Recipe.from_json(recipe.to_json()) == recipe
+    True
+    """
 
     name: str
     """The name of the recipe. It becomes a part of the run folder's name."""
@@ -155,7 +169,7 @@ class Recipe:
                 f"image.size is {smallest}: too small for {len(self.model.widths)} poolings",
             )
 
-    def shrink_at(self, progress: float) -> int:
+    def get_shrink_factor(self, progress: float) -> int:
         """Return the factor by which images are made smaller at a point of training.
 
         Args:

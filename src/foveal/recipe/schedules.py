@@ -10,7 +10,11 @@ from foveal.recipe.checks import require
 
 @dataclass(frozen=True, kw_only=True)
 class Anneal:
-    """Let the learning rate fall in a straight line from its full value to zero at the last step."""
+    """Let the learning rate fall in a straight line from its full value to zero at the last step.
+
+    >>> foveal.Anneal(warm_up=0.2).warm_up
+    0.2
+    """
 
     warm_up: float = 0.0
     """The share of all steps, from the first on, over which the learning rate rises from zero."""
@@ -21,7 +25,11 @@ class Anneal:
 
 @dataclass(frozen=True, kw_only=True)
 class Plateau:
-    """Cut the learning rate when the validation loss stops improving, as Keras' ReduceLROnPlateau does."""
+    """Cut the learning rate when the validation loss stops improving, as Keras' ReduceLROnPlateau does.
+
+    >>> foveal.Plateau(factor=0.5).patience
+    3
+    """
 
     factor: float = 0.1
     """The factor that the learning rate is multiplied by at each cut."""
@@ -38,7 +46,11 @@ class Plateau:
 
 @dataclass(frozen=True, kw_only=True)
 class EarlyStopping:
-    """Stop when the validation loss stops improving, as Keras' EarlyStopping does."""
+    """Stop when the validation loss stops improving, as Keras' EarlyStopping does.
+
+    >>> foveal.EarlyStopping(patience=10).patience
+    10
+    """
 
     patience: int = 6
     """The number of epochs in a row without a lower validation loss after which training stops."""
@@ -49,7 +61,11 @@ class EarlyStopping:
 
 @dataclass(frozen=True, kw_only=True)
 class LowResolution:
-    """Train on smaller images first: early in training they teach as much and cost less time."""
+    """Train on smaller images first: early in training they teach as much and cost less time.
+
+    >>> foveal.LowResolution(size=16).share
+    0.4
+    """
 
     size: int = 16
     """The height and width of the smaller images in pixels. It must divide `image.size`."""

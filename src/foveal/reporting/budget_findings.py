@@ -19,7 +19,7 @@ def describe_budget(events: Sequence[Event]) -> list[Finding]:
     rollbacks = [event for event in events if isinstance(event, RolledBack)]
     planned_steps = plan.steps or 0
     sentence = (
-        f"Training was planned to fit into {format_duration(plan.seconds)}: {'; '.join(plan.why)}. "
+        f"Training was planned to fit into {format_duration(plan.seconds)}: {'; '.join(plan.reasons)}. "
         f"It took {format_count(end.steps, 'step')}"
     )
     if corrections:
@@ -33,7 +33,7 @@ def describe_budget(events: Sequence[Event]) -> list[Finding]:
             f" Training diverged after step {rollbacks[-1].step}; it went back to step {rollbacks[-1].to} "
             f"and on with half the learning rate."
         )
-    sentence += f" {plan.more[:1].upper()}{plan.more[1:]}."
+    sentence += f" {plan.outlook[:1].upper()}{plan.outlook[1:]}."
     numbers = {
         "seconds": plan.seconds,
         "planned_steps": planned_steps,

@@ -13,7 +13,7 @@ from torch import nn
 from foveal.data.decode import encode_webp
 from foveal.evaluation.attribution import can_explain, compute_embeddings, compute_evidence_maps
 from foveal.evaluation.calibration import find_confident_errors
-from foveal.types import Ints, Pixels
+from foveal.types import Floats, Ints, Pixels
 
 MAX_EXPLAINED_ERRORS: Final = 24
 """At most so many errors are explained, the most confident first."""
@@ -130,7 +130,7 @@ class ImageSet:
 def build_gallery(
     images: ImageSet,
     indices: Ints,
-    probabilities: NDArray[np.float64],
+    probabilities: Floats,
     *,
     network: nn.Module,
     training: Ints | None,
@@ -197,7 +197,7 @@ def _fill_cells(labels: Ints, predicted: NDArray[np.intp], errors: Sequence[int]
 def _explain_errors(
     images: ImageSet,
     errors: Ints,
-    probabilities: NDArray[np.float64],
+    probabilities: Floats,
     *,
     network: nn.Module,
     training: Ints | None,
@@ -231,7 +231,7 @@ def _explain_errors(
     )
 
 
-def _overlay_evidence(pixels: Pixels, maps: NDArray[np.float32], largest: NDArray[np.float32]) -> Pixels:
+def _overlay_evidence(pixels: Pixels, maps: Floats, largest: Floats) -> Pixels:
     """Lay evidence (N, H, W) over grey images; orange speaks for the class, blue against it.
 
     `pixels` is (N, S, S, C) and `largest` (N,) the evidence drawn at full strength; returns (N, S, S, 3).

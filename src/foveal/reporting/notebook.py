@@ -7,19 +7,23 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foveal.errors import RunError
 from foveal.files.atomic import outside_faults, write_bytes
 from foveal.progress import printable
 from foveal.reporting import plots
 from foveal.reporting.report import Report
-from foveal.types import Ints, Pixels
+from foveal.types import Floats, Ints, Pixels
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Picture:
-    """A picture, which a notebook shows where it is the last value of a cell."""
+    """A picture, which a notebook shows where it is the last value of a cell.
+
+    >>> picture = foveal.Run("runs/first").learning_curves()
+    >>> picture.png[1:4]
+    b'PNG'
+    """
 
     png: bytes
     """The picture as PNG, with twice the pixels at which a notebook shows it."""
@@ -94,7 +98,7 @@ def render_roc_curves(report: Report) -> Picture:
 def render_errors(
     pixels: Pixels,
     indices: Ints,
-    probabilities: NDArray[np.float64],
+    probabilities: Floats,
     labels: Ints,
     classes: Sequence[str],
     *,

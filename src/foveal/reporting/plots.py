@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foveal.evaluation.calibration import Calibration, Confidence
 from foveal.evaluation.metrics import Evaluation
@@ -30,7 +29,7 @@ from foveal.reporting.drawing import (
     save_figure,
 )
 from foveal.reporting.training_findings import LearningRateDrop, find_best_epoch, find_learning_rate_drops
-from foveal.types import Pixels
+from foveal.types import Floats, Ints, Pixels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -154,7 +153,7 @@ def draw_confusion_matrix(evaluation: Evaluation, stem: Path) -> str:
     return save_figure(stem, (side, side), draw)
 
 
-def _draw_cells(axes: "Axes", counts: NDArray[np.int64], *, numbered: bool) -> None:
+def _draw_cells(axes: "Axes", counts: Ints, *, numbered: bool) -> None:
     k = len(counts)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     if numbered:
@@ -187,7 +186,7 @@ def _label_classes(axes: "Axes", names: Sequence[str], *, numbered: bool) -> Non
     axes.tick_params(labelsize=max(9.0 if k <= 40 else 9 * 40 / k, 2.5), labelcolor=INK)
 
 
-def _compute_shades(shares: NDArray[np.float64]) -> NDArray[np.float64]:
+def _compute_shades(shares: Floats) -> Floats:
     """Turn shares (K, K) into RGBA colours (K, K, 4); a larger share is more opaque.
 
     The square root raises small shares: a confusion of 5 % is then visible beside a diagonal of 90 %.
@@ -244,8 +243,8 @@ class _Line:
 
     name: str
     area: float
-    x: NDArray[np.float64]
-    y: NDArray[np.float64]
+    x: Floats
+    y: Floats
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -132,7 +132,7 @@ def _train_epoch(session: Session, loop: Loop, timer: CheckpointTimer, interrupt
         seed=loop.seed,
         epoch=session.epoch,
         position=session.batches_done,
-        shrink=lambda step: session.recipe.shrink_at(session.progress.at(step)),
+        shrink=lambda step: session.recipe.get_shrink_factor(session.progress.at(step)),
         augment=loop.options.augment,
     )
     label = f"epoch {session.epoch}/{session.count_epochs(per_epoch)}"

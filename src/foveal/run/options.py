@@ -23,7 +23,7 @@ SAVE_EVERY = 60.0
 class TrainOptions:
     """How a run is watched, saved and stopped. Nothing of it is part of the recipe.
 
-    >>> TrainOptions(save_every=10, log="tensorboard").save_every
+    >>> foveal.TrainOptions(save_every=10, log="tensorboard").save_every
     10
     """
 

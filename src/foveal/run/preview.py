@@ -32,7 +32,12 @@ class Network(str):
 
 @dataclass(frozen=True, kw_only=True)
 class DataView:
-    """Images as a recipe's network will see them. It shows itself as a table of images by class and split."""
+    """Images as a recipe's network will see them. It shows itself as a table of images by class and split.
+
+    >>> view = foveal.preview("digits", recipe="digits")
+    >>> len(view.dataset.classes)
+    10
+    """
 
     dataset: Dataset
     """The decoded images."""

@@ -41,7 +41,7 @@ def resume(
     The result is that of an uninterrupted run, bit by bit. A finished run is returned as it is. What a time
     budget decided by the clock is decided again alike; the time in between is not counted.
 
-    >>> foveal.resume("runs/first").history.best.epoch <= 12
+    >>> foveal.resume("runs/first").history.best.epoch in (1, 2)
     True
 
     Args:

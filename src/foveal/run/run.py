@@ -43,7 +43,7 @@ class Run:
     """A run folder, opened.
 
     >>> run = foveal.Run("runs/first")
-    >>> run.history.best.epoch <= 12
+    >>> run.history.best.epoch in (1, 2)
     True
 
     Args:

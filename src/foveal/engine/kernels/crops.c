@@ -1,6 +1,6 @@
 /* Taking, moving, flipping and shrinking the images of a batch, in one pass over their bytes. */
 
-#include <stdint.h>
+#include "panel.h"
 
 typedef struct {
     long images, size, channels; /* of the batch; an image has size × size pixels before it is shrunk */
@@ -12,7 +12,7 @@ typedef struct {
     int threads;
 } crops;
 
-static void gather_crop(const crops *b, long n)
+INLINE void gather_crop(const crops *b, long n)
 {
     const long size = b->size, channels = b->channels, shrink = b->shrink;
     const long small = size / shrink, area = shrink * shrink;

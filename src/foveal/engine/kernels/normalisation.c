@@ -75,10 +75,9 @@ INLINE void normalise_image(const normalisation *n, const float *x, float *y, co
             for (long j = 0; j < width / 2; j++)
                 for (long p = 0; p < c; p += LANES) {
                     panel r[4], u[4];
-                    int_panel index;
                     load_window(x + (2 * i * width + 2 * j) * c + p, width, c, load(scale + p), load(shift + p),
                                 rectified, r, u);
-                    store(y + (i * (width / 2) + j) * c + p, activate(maximum_of_four(u, &index), activation));
+                    store(y + (i * (width / 2) + j) * c + p, activate(maximum_of_four(u, r).value, activation));
                 }
     else
         for (long i = 0; i < height * width; i++)
@@ -110,20 +109,18 @@ INLINE void sum_image_gradients(const normalisation *n, const float *x, const fl
             panel scale = load(n->scale + p), shift = load(n->shift + p), m = load(mean + p);
             panel sum = broadcast(0), products = broadcast(0);
             for (long j = 0; j < wide; j++) {
-                panel d = load(grad_y + (i * wide + j) * c + p), r_of_u, largest;
+                panel d = load(grad_y + (i * wide + j) * c + p), r[4], u[4];
                 if (pooled) {
-                    panel r[4], u[4];
-                    int_panel index;
                     load_window(x + (2 * i * width + 2 * j) * c + p, width, c, scale, shift, rectified, r, u);
-                    largest = maximum_of_four(u, &index);
-                    r_of_u = r[0];
-                    for (int k = 1; k < 4; k++) r_of_u = choose(index == k, r[k], r_of_u);
+                    const maximum largest = maximum_of_four(u, r);
+                    u[0] = largest.value;
+                    r[0] = largest.companion;
                 } else {
-                    r_of_u = relu_if(rectified, load(x + (i * wide + j) * c + p));
-                    largest = scale * r_of_u + shift;
+                    r[0] = relu_if(rectified, load(x + (i * wide + j) * c + p));
+                    u[0] = scale * r[0] + shift;
                 }
-                d *= activation_derivative(largest, activation);
-                products += d * (r_of_u - m);
+                d *= activation_derivative(u[0], activation);
+                products += d * (r[0] - m);
                 sum += d;
             }
             accumulate(sums + p, sum);
@@ -174,13 +171,13 @@ INLINE void normalise_image_back(const normalisation *n, const float *x, const f
                 if (pooled) {
                     const long corner = (2 * i * width + 2 * j) * c + p;
                     panel r[4], u[4];
-                    int_panel index;
                     load_window(x + corner, width, c, scale, shift, rectified, r, u);
-                    d *= activation_derivative(maximum_of_four(u, &index), activation);
+                    const maximum largest = maximum_of_four(u, r);
+                    d *= activation_derivative(largest.value, activation);
                     for (int k = 0; k < 4; k++)
                         store(grad_x + corner + (k / 2 * width + k % 2) * c,
-                              input_gradient(scale, choose(index == k, d, broadcast(0)), r[k], grad_mean, projection,
-                                             mean, rectified));
+                              input_gradient(scale, choose(largest.index == k, d, broadcast(0)), r[k], grad_mean,
+                                             projection, mean, rectified));
                 } else {
                     panel r = relu_if(rectified, load(x + (i * wide + j) * c + p));
                     d = rounded(d * activation_derivative(scale * r + shift, activation));

@@ -26,12 +26,10 @@ INLINE panel choose(int_panel mask, panel a, panel b)
  * else uses v, and results would change with code that has nothing to do with them. Clang never fuses statements. */
 INLINE panel rounded(panel v)
 {
-#if defined(__GNUC__) && !defined(__clang__)
-#if __GNUC__ >= 12
-    v = __builtin_assoc_barrier(v);
-#else
+#if !defined(__clang__) && defined(__AVX512F__)
+    __asm__("" : "+v"(v)); /* no instruction, but the compiler believes that v changes */
+#elif !defined(__clang__)
     __asm__("" : "+m"(v));
-#endif
 #endif
     return v;
 }
@@ -49,17 +47,23 @@ INLINE panel relu(panel y) { return choose(y < 0, broadcast(0), y); }
 
 INLINE panel relu_if(const int rectified, panel y) { return rectified ? relu(y) : y; }
 
-/* The maximum of a 2×2 window and its index from 0 to 3; among equals the first, as in torch. */
-INLINE panel maximum_of_four(const panel window[4], int_panel *index)
+typedef struct {
+    panel value, companion;
+    int_panel index;
+} maximum;
+
+/* The maximum of a 2×2 window, its index from 0 to 3 and what `companions` have there; among equals the first is taken,
+ * as in torch. */
+INLINE maximum maximum_of_four(const panel window[4], const panel companions[4])
 {
-    panel maximum = window[0];
-    *index = (int_panel){0};
+    maximum m = {window[0], companions[0], {0}};
     for (int k = 1; k < 4; k++) {
-        int_panel greater = window[k] > maximum;
-        maximum = choose(greater, window[k], maximum);
-        *index = (greater & k) | (~greater & *index);
+        int_panel greater = window[k] > m.value;
+        m.value = choose(greater, window[k], m.value);
+        m.companion = choose(greater, companions[k], m.companion);
+        m.index = (greater & k) | (~greater & m.index);
     }
-    return maximum;
+    return m;
 }
 
 /* Channel sums and sums of squares that batch normalisation needs, in single precision while they are few. */

@@ -212,11 +212,10 @@ INLINE moments pool_and_store_tile(const outputs *y, tile t, long p, panel o[4][
         for (int column = 0; column < 2; column++) {
             if (!output_inside(y, t.top / 2 + row, t.left / 2 + column)) continue;
             const panel window[4] = WINDOW(o, row, column);
-            int_panel index;
-            panel maximum = maximum_of_four(window, &index);
-            store(output_at(y, t.image, t.top / 2 + row, t.left / 2 + column, p), maximum);
-            code |= index << (2 * (2 * row + column));
-            add_to_moments(&sums, relu_if(rectified, maximum));
+            const maximum m = maximum_of_four(window, window);
+            store(output_at(y, t.image, t.top / 2 + row, t.left / 2 + column, p), m.value);
+            code |= m.index << (2 * (2 * row + column));
+            add_to_moments(&sums, relu_if(rectified, m.value));
         }
     memcpy(y->argmax + t.number * y->channels + p * LANES, &code, sizeof code);
     return sums;
