@@ -159,7 +159,7 @@ def _without_description(parser: argparse.ArgumentParser) -> argparse.ArgumentPa
 
 
 def find_public_names() -> dict[str, str]:
-    """Return where each name in `foveal.__all__` is defined: "foveal.runs.train.train" for "train"."""
+    """Return where each name in `foveal.__all__` is defined: "foveal.run.train.train" for "train"."""
     tree = ast.parse((ROOT / "src" / "foveal" / "__init__.py").read_text(encoding="utf-8"))
     homes = {
         alias.asname or alias.name: f"{node.module}.{alias.name}"
