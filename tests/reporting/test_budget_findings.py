@@ -9,13 +9,13 @@ PLAN = Planned(
     seconds=60.0,
     steps=1000,
     pace=PlannedPace(low=0.01, full=0.02, share=0.5),
-    reserve=1.0,
-    judging=1.0,
-    most=2000,
-    why=("images of 32 × 32 pixels", "never mirrored"),
-    more="twice the time would be enough for 4 epochs",
-    tested=True,
-    spent=0.5,
+    reserve_seconds=1.0,
+    evaluation_seconds=1.0,
+    max_steps=2000,
+    reasons=("images of 32 × 32 pixels", "never mirrored"),
+    outlook="twice the time would be enough for 4 epochs",
+    includes_test=True,
+    seconds_spent=0.5,
 )
 END = Trained(steps=1000, stopped="finished", seconds=50.0)
 

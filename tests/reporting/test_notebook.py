@@ -11,7 +11,7 @@ import pytest
 from foveal.errors import RunError
 from foveal.files.run_folder import RunFolder
 from foveal.reporting import notebook
-from foveal.runs.run import Run
+from foveal.run.run import Run
 
 
 def texts(picture: notebook.Picture) -> str:

@@ -13,8 +13,7 @@ from foveal.evaluation.metrics import DEFINITIONS, Evaluation
 from foveal.evaluation.roc import ClassCurves
 from foveal.files.run_records import EpochRecord, LeftOut, SplitRecord
 from foveal.models.registry import Layer
-from foveal.reporting import report_files as reports
-from foveal.reporting import report_page as pages
+from foveal.reporting import report_files, report_page
 from foveal.reporting.report import Report
 from foveal.reporting.report_files import build_evaluation_json
 from foveal.reporting.training_findings import OVERFITTING_RULE, describe_history
@@ -40,7 +39,7 @@ ALLOWED_TAGS = {
 
 
 def render(report: Report, pictures: Mapping[str, str]) -> str:
-    return pages.render_report(report, pictures, build_evaluation_json(report))
+    return report_page.render_report(report, pictures, build_evaluation_json(report))
 
 
 class Page(HTMLParser):
@@ -196,7 +195,7 @@ def test_tells_nothing_of_the_machine_s_folders(full: Report) -> None:
 
 
 def test_is_one_offline_page(full: Report, tmp_path: Path) -> None:
-    html = render(full, reports.draw_pictures(full, tmp_path))
+    html = render(full, report_files.draw_pictures(full, tmp_path))
     page = Page(html)
     assert {tag for tag, _ in page.tags} <= ALLOWED_TAGS
     assert page.open == []
@@ -249,7 +248,7 @@ def test_hostile_names_are_inert(full: Report, judge: Judge, curve: Curve, tmp_p
         curves=[curve(name, 0.9) for name in names],
         layers=[Layer(name=bad, kind=bad, output=(1,), trainable=1, other=0)],
     )
-    html = render(report, reports.draw_pictures(report, tmp_path))
+    html = render(report, report_files.draw_pictures(report, tmp_path))
     page = Page(html)
     assert {tag for tag, _ in page.tags} <= ALLOWED_TAGS
     assert not any(name.startswith("on") for _, attributes in page.tags for name in attributes)
