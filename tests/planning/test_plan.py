@@ -17,7 +17,7 @@ from foveal.planning.plan import (
     MAX_FLIP_ASYMMETRY,
     Plan,
     PlanRequest,
-    max_useful_epochs,
+    compute_max_useful_epochs,
     plan_dataset,
 )
 from foveal.planning.step_time import Costs
@@ -86,7 +86,7 @@ def test_a_budget_without_end_stops_where_more_does_not_help(noise: Path, cache:
     plan = plan_noise(noise, cache, 1e6)
     assert plan.recipe.model.widths == NETWORK_SIZES[-1].widths
     assert plan.recipe.steps == plan.max_steps
-    assert plan.recipe.epochs == max_useful_epochs(200)
+    assert plan.recipe.epochs == compute_max_useful_epochs(200)
     assert "hardly buy anything" in plan.outlook
     assert any("more are not expected to help" in each for each in plan.reasons)
 

@@ -110,11 +110,11 @@ def test_an_older_recipe_still_reads() -> None:
 
 def test_low_resolution_is_a_share_of_all_steps() -> None:
     recipe, _ = apply_settings(load_recipe("sprint"), ["share=0.5"])
-    assert [recipe.shrink_at(step / 10) for step in range(10)] == [2] * 5 + [1] * 5
-    assert [recipe.shrink_at(step / 5) for step in range(5)] == [2] * 3 + [1] * 2
+    assert [recipe.get_shrink_factor(step / 10) for step in range(10)] == [2] * 5 + [1] * 5
+    assert [recipe.get_shrink_factor(step / 5) for step in range(5)] == [2] * 3 + [1] * 2
     whole, _ = apply_settings(recipe, ["share=1", "low_resolution.size=8"])
-    assert [whole.shrink_at(step / 3) for step in range(3)] == [4] * 3
-    assert load_recipe("model-s-02").shrink_at(0) == 1
+    assert [whole.get_shrink_factor(step / 3) for step in range(3)] == [4] * 3
+    assert load_recipe("model-s-02").get_shrink_factor(0) == 1
 
 
 def test_a_missing_key_is_named() -> None:

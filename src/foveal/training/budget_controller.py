@@ -127,8 +127,8 @@ class BudgetController:
 def replay_budget(events: Sequence[Event]) -> tuple[BudgetController, float] | None:
     """Restore the controller of a run from its events, and the seconds of its budget that have passed.
 
-    Returns None for a run without a budget. The time between two processes is not counted,
-    because the run did not train then.
+    Returns None for a run without a budget. The time between two processes is not counted, because the run
+    did not train then.
     """
     first = next((index for index, event in enumerate(events) if isinstance(event, Planned)), None)
     if first is None:
