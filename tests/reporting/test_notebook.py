@@ -59,7 +59,7 @@ def errors(probabilities: Any, labels: list[int]) -> notebook.Picture | None:
     pixels = np.arange(3 * 64, dtype=np.uint8).reshape(3, 8, 8, 1)
     rows = np.array([2, 0], dtype=np.int64)
     return notebook.render_errors(
-        pixels, rows, np.array(probabilities), np.array(labels), ("$x^2$", "b\x1b"), most=9
+        pixels, rows, np.array(probabilities), np.array(labels), ("$x^2$", "b\x1b"), limit=9
     )
 
 

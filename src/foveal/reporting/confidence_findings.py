@@ -49,9 +49,13 @@ def _find_most_frequent_error(evaluation: Evaluation) -> tuple[str, str, int] | 
     return evaluation.classes[i].name, evaluation.classes[j].name, n
 
 
-def describe_confidence(e: Evaluation) -> list[Finding]:
+def describe_confidence(evaluation: Evaluation) -> list[Finding]:
     """Describe the calibration, what a threshold brings, and how large the prediction sets are."""
-    return [_describe_calibration(e), *_describe_selective(e), *_describe_sets(e)]
+    return [
+        _describe_calibration(evaluation),
+        *_describe_selective(evaluation),
+        *_describe_sets(evaluation),
+    ]
 
 
 def _describe_calibration(e: Evaluation) -> Finding:

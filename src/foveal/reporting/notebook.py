@@ -102,7 +102,7 @@ def render_errors(
     labels: Ints,
     classes: Sequence[str],
     *,
-    most: int,
+    limit: int,
 ) -> Picture | None:
     """Draw wrongly predicted images with their predicted and true class, the most confident first.
 
@@ -112,7 +112,7 @@ def render_errors(
         probabilities: The probabilities of their classes, (N, K).
         labels: Their true classes, (N,).
         classes: The names of the classes.
-        most: The largest number of images.
+        limit: The largest number of images.
 
     Returns:
         The picture, or None where every prediction is right.
@@ -122,7 +122,7 @@ def render_errors(
     errors = np.flatnonzero(predicted != labels)
     if len(errors) == 0:
         return None
-    ranked = errors[np.argsort(-confidence[errors], kind="stable")][:most]
+    ranked = errors[np.argsort(-confidence[errors], kind="stable")][:limit]
     captions = [
         f"{printable(classes[predicted[error]], 16)}, {confidence[error]:.0%}\n"
         f"in truth {printable(classes[labels[error]], 16)}"
