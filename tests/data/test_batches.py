@@ -90,7 +90,7 @@ def batches(
     steps = recipe.epochs * count_steps_per_epoch(get_training_parts(data, recipe), recipe.batch_size)
 
     def shrink(step: int) -> int:
-        return recipe.shrink_at(step / steps)
+        return recipe.get_shrink_factor(step / steps)
 
     options = {"seed": seed, "epoch": epoch, "position": position, "shrink": shrink, "augment": augment}
     return list(iter_training_batches(data, recipe, **options))

@@ -233,7 +233,7 @@ class Run:
             softmax(logits, self.bundle.temperature),
             labels,
             self.dataset.classes,
-            most=most,
+            limit=most,
         )
 
     @property
