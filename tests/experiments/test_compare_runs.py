@@ -97,7 +97,9 @@ def test_errors_and_images_that_only_one_gets_right_are_told() -> None:
     second[0] = 2  # an image that neither gets right
     sure = np.linspace(0.0, 1.0, 300)
     contenders = [
-        Contender(name=name, y_pred=each, seconds=None, parameters=1, details={}, true_class_probability=truth)
+        Contender(
+            name=name, y_pred=each, seconds=None, parameters=1, details={}, true_class_probability=truth
+        )
         for name, each, truth in (("one", first, sure), ("two\x1b[2J", second, np.full(300, 0.5)))
     ]
     paths = [f"test/{row}.png" for row in range(300)]

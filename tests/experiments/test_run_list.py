@@ -59,7 +59,8 @@ def make_run(
     (folder / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
     (folder / "history.jsonl").write_text(json.dumps(EPOCH) + "\n")
     if "test" in more:
-        judged = {"validation": {"accuracy": 0.5}, "test": {"accuracy": more["test"]}}
+        accuracies = {"validation": 0.5, "test": more["test"]}
+        judged = {split: {"n": 8, "loss": 1.0, "accuracy": value} for split, value in accuracies.items()}
         (folder / "evaluation.json").write_text(json.dumps(judged))
     return folder
 
@@ -137,7 +138,7 @@ def test_orders(tmp_path: Path) -> None:
     ("file", "content", "reason"),
     [
         ("recipe.json", "{", "cannot be read"),
-        ("recipe.json", "[]", "no object"),
+        ("recipe.json", "[]", "recipe is []; it must be"),
         ("recipe.json", '{"name": 3}', "name"),
         ("recipe.json", "[" * 100_000, "cannot be read"),
         ("environment.json", "{}", "lacks"),
@@ -147,7 +148,7 @@ def test_orders(tmp_path: Path) -> None:
         ("history.jsonl", "\x00\x01\n", "line 1"),
         ("history.jsonl", '{"epoch": NaN}\n', "history"),
         ("evaluation.json", '{"validation": null}', "lacks test"),
-        ("evaluation.json", '{"validation": null, "test": {"accuracy": 1e999}}', "accuracy"),
+        ("evaluation.json", '{"validation": null, "test": {"n": 8, "accuracy": 1e999}}', "accuracy"),
         ("evaluation.json", "9" * 5000, "cannot be read"),
         (".writer.json", "{}", "lacks pid"),
         (".writer.json", "9" * 20_000, "larger than"),
@@ -214,7 +215,9 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert re.search(
         r"^one +trained +> 99\.99 % +50\.00 % +1 +61\.2 +recipe-7 +7 +2026-01-0", shown, re.MULTILINE
     )
-    assert "two: recipe.json lacks name" in shown
+    assert re.search(
+        r"^two: .*recipe.json is not as Foveal wrote it: recipe lacks name$", shown, re.MULTILINE
+    )
     assert main(["runs", str(tmp_path / "runs"), "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["schema"] == 1
