@@ -27,7 +27,7 @@ def main() -> None:
     )
 
     pipeline = make_pipeline(FunctionTransformer(brighten), FovealClassifier("digits"))
-    grid = {"fovealclassifier__settings": [{"epochs": 2}, {"epochs": 2, "dropout": 0}]}
+    grid = {"fovealclassifier__settings": [{"size": 8, "epochs": 8}, {"size": 8, "epochs": 8, "dropout": 0}]}
     search = GridSearchCV(pipeline, grid, cv=2).fit(x_train, y_train)
 
     print(search.best_params_)

@@ -55,7 +55,7 @@ def empty_folder(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.fixture
-def workplace(empty_folder: Path, some_digits: Path, finished: Path) -> Path:
+def workplace(empty_folder: Path, some_digits: Path, finished: Path, one_thread: None) -> Path:
     """A working folder with `digits`, and with the runs that guides take for granted."""
     (empty_folder / "digits").symlink_to(some_digits)
     shutil.copytree(finished, empty_folder / "runs" / "cut")

@@ -12,6 +12,7 @@ def test_there_are_four() -> None:
     assert len(EXAMPLES) == 4
 
 
+@pytest.mark.usefixtures("one_thread")
 @pytest.mark.parametrize("script", EXAMPLES, ids=lambda path: path.stem)
 def test_it_runs(
     script: Path,
