@@ -60,8 +60,8 @@ def test_training_goes_on_with_the_rest_and_every_file_is_accounted_for(
         out=tmp_path / "run",
     )
     about = run.folder.dataset
-    used = {path for split in about["splits"].values() for path, _ in split["files"]}
-    left_out = {each["path"]: each["reason"] for each in about["left_out"]}
+    used = {path for split in about.splits.values() for path, _ in split.files}
+    left_out = {file.path: file.reason for file in about.left_out}
     everything = {file.relative_to(folders).as_posix() for file in folders.rglob("*") if file.is_file()}
     assert used | left_out.keys() == everything
     assert not used & left_out.keys()
