@@ -70,7 +70,7 @@ def pooled_case(n: int, height: int, width: int, channels: int = 16, out: int = 
     raise AssertionError("no such numbers; take fewer")
 
 
-def slopes(like: Tensor, seed: int = 9) -> Tensor:
+def random_gradients(like: Tensor, seed: int = 9) -> Tensor:
     return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -78,7 +78,7 @@ def by_torch(given_: Case, *, pooled: bool = False, biased: bool = True) -> Outc
     images, weight, bias = (each.double().requires_grad_() for each in given_)
     maps = F.conv2d(images, weight, bias if biased else None, padding=1)
     maps = F.max_pool2d(maps, 2) if pooled else maps
-    maps.backward(slopes(maps).double())
+    maps.backward(random_gradients(maps).double())
     assert images.grad is not None
     assert weight.grad is not None
     return Outcome(maps.detach(), images.grad, weight.grad, bias.grad)
@@ -90,7 +90,7 @@ def by_kernels(
     images, weight, bias = (each.clone().requires_grad_() for each in given_)
     assert supports(images, weight)
     maps, sums = convolve(images, weight, bias if biased else None, pooled=pooled, rectified=rectified)
-    maps.backward(slopes(maps))
+    maps.backward(random_gradients(maps))
     assert images.grad is not None
     assert weight.grad is not None
     return Outcome(maps.detach(), images.grad, weight.grad, bias.grad), sums
@@ -173,11 +173,11 @@ def test_sums_may_be_of_the_positive_parts(pooled: bool) -> None:
 
 
 def test_equal_outputs_pool_to_the_first() -> None:
-    """Maps without a slope: all windows are ties, and the derivative goes to the upper left, as in torch."""
+    """Weights of zero: all windows are ties, and the derivative goes to the upper left, as in torch."""
     given_ = Case(torch.ones(1, 16, 12, 12), torch.zeros(16, 16, 3, 3), torch.ones(16))
     images, weight, bias = (each.clone().requires_grad_() for each in given_)
     maps, _ = convolve(images, weight, bias, pooled=True)
-    maps.backward(slopes(maps))
+    maps.backward(random_gradients(maps))
     expected = by_torch(given_, pooled=True)
     close(weight.grad, expected.grad_weight)
 
@@ -186,7 +186,7 @@ def test_images_that_need_no_derivative_get_none() -> None:
     given_ = case(3, 6, 7)
     images, weight, bias = given_.images, *(each.clone().requires_grad_() for each in given_[1:])
     maps, sums = convolve(images, weight, bias)
-    maps.backward(slopes(maps))
+    maps.backward(random_gradients(maps))
     expected = by_torch(given_)
     assert not sums.requires_grad
     assert images.grad is None
@@ -195,7 +195,7 @@ def test_images_that_need_no_derivative_get_none() -> None:
 
 
 def test_the_order_in_memory_does_not_matter() -> None:
-    """Images, weights and slopes come as (N, C, H, W), channels last or as a view."""
+    """Images, weights and gradients come as (N, C, H, W), channels last or as a view."""
     given_ = case(3, 6, 7)
     expected, _ = by_kernels(given_)
     wide = torch.zeros(3, 16, 6, 14)
@@ -210,7 +210,7 @@ def test_the_order_in_memory_does_not_matter() -> None:
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
     images, weight, bias = (each.clone().requires_grad_() for each in given_)
     maps, _ = convolve(images, weight.contiguous(memory_format=torch.channels_last), bias)
-    maps.sum().backward()  # the slope is one number, expanded
+    maps.sum().backward()  # the gradient is one number, expanded
     plain, _ = convolve(given_.images, weight, bias)
     close(weight.grad, torch.autograd.grad(plain, weight, torch.ones(plain.shape))[0].double())
 
@@ -309,11 +309,11 @@ def test_patches_are_padded_convolved_and_activated(
     weight = case(*shape).weight.requires_grad_()
     assert supports_patches(images, first, weight)
     found, sums = convolve_patches(images, first, weight)
-    found.backward(slopes(found))
+    found.backward(random_gradients(found))
 
     exact = weight.detach().double().requires_grad_()
     expected = F.conv2d(maps_by_torch(images, first), exact, padding=1)
-    expected.backward(slopes(expected).double())
+    expected.backward(random_gradients(expected).double())
     close(found.detach(), expected.detach())
     close(weight.grad, exact.grad)
     right_sums(sums, found.detach(), rectified=False)
@@ -329,9 +329,9 @@ def test_patches_may_be_pooled() -> None:
         if (windows[:, 0] - windows[:, 1]).min() > 2 * TOLERANCE * maps.abs().max():
             break
     expected = F.max_pool2d(maps, 2)
-    expected.backward(slopes(expected).double())
+    expected.backward(random_gradients(expected).double())
     found, _ = convolve_patches(images, first, weight, pooled=True)
-    found.backward(slopes(found))
+    found.backward(random_gradients(found))
     close(found.detach(), expected.detach())
     close(weight.grad, exact.grad)
 

@@ -57,9 +57,9 @@ def test_the_seed_alone_makes_the_mask() -> None:
 def test_the_derivative_drops_the_same() -> None:
     numbers = torch.ones(100, 100, requires_grad=True)
     found = dropout(numbers, 0.3)
-    slope = torch.randn(100, 100, generator=torch.Generator().manual_seed(0))
-    found.backward(slope)
-    assert torch.equal(numbers.grad, found.detach() * slope)
+    grad_output = torch.randn(100, 100, generator=torch.Generator().manual_seed(0))
+    found.backward(grad_output)
+    assert torch.equal(numbers.grad, found.detach() * grad_output)
 
 
 @settings(max_examples=30, deadline=None)

@@ -55,7 +55,7 @@ def by_torch(
     return {"linear": maps, "relu": F.relu(maps), "silu": F.silu(maps)}[activation]
 
 
-def slopes(like: Tensor) -> Tensor:
+def random_gradients(like: Tensor) -> Tensor:
     return torch.randn(like.shape, generator=torch.Generator().manual_seed(9))
 
 
@@ -71,12 +71,12 @@ def compare(maps: Tensor, norm: nn.BatchNorm2d, *, sums: Tensor | None = None, *
     """Outputs, moving averages and all derivatives."""
     exact, exact_norm = maps.detach().double().requires_grad_(), copy.deepcopy(norm).double()
     expected = by_torch(exact, exact_norm, **options)
-    expected.backward(slopes(expected).double())
+    expected.backward(random_gradients(expected).double())
 
     single = maps.detach().clone().requires_grad_()
     assert supports(single)
     found = normalise(single, norm, sums=sums, **options)
-    found.backward(slopes(found))
+    found.backward(random_gradients(found))
 
     close(found.detach(), expected.detach())
     close(single.grad, exact.grad)
@@ -228,7 +228,7 @@ def test_any_number_of_threads(options: dict[str, Any], threads: Callable[[int],
         for _ in range(2):
             maps, norm = maps_of(5, 32, 5, 4).requires_grad_(), norm_of(32)
             found = normalise(maps, norm, **options)
-            found.backward(slopes(found))
+            found.backward(random_gradients(found))
             results.append([found, maps.grad, norm.weight.grad, norm.bias.grad, norm.running_var])
         assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
