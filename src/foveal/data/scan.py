@@ -40,7 +40,7 @@ class Record(NamedTuple):
     label: str
     """The class, which is the name of its folder."""
     folder: str
-    """The split: `train1`, `train`, `validation` or `test`. It is empty in a flat layout."""
+    """The split whose folder holds the file, such as `train1` or `test`. It is empty in a flat layout."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,7 +221,9 @@ def _iter_records(folder: Path, root: Path, *, label: str, split: str) -> Iterat
                         pending.append(current / name)
                         continue
                     leads_to_file = entry.is_file()
-                    if leads_to_file or entry.is_symlink():  # a link to nowhere is rejected by name
+                    if (
+                        leads_to_file or entry.is_symlink()
+                    ):  # a broken link stays a record, so that its name is listed
                         status = entry.stat(follow_symlinks=leads_to_file)
                         yield Record(f"{prefix}/{name}", status.st_size, status.st_mtime_ns, label, split)
         except OSError as error:

@@ -29,8 +29,8 @@ class _MismatchError(Exception):
         super().__init__(complaint)
         self.path: list[str | int] = []
 
-    def below(self, step: str | int) -> "_MismatchError":
-        """Return the same mismatch, seen from one level above."""
+    def prefixed_with(self, step: str | int) -> "_MismatchError":
+        """Return the mismatch with the key or index before its path under which the value stands."""
         self.path.insert(0, step)
         return self
 
@@ -166,7 +166,7 @@ def _tuple_reader(arguments: tuple[Any, ...]) -> _Reader:
             try:
                 items.append(read_item(item))
             except _MismatchError as error:
-                raise error.below(index) from None
+                raise error.prefixed_with(index) from None
         return tuple(items)
 
     return read_tuple
@@ -181,7 +181,7 @@ def _mapping_reader(read_child: _Reader) -> _Reader:
             try:
                 children[key] = read_child(child)
             except _MismatchError as error:
-                raise error.below(str(key)) from None
+                raise error.prefixed_with(str(key)) from None
         return children
 
     return read_mapping
@@ -235,7 +235,7 @@ def _dataclass_reader(expected: Any) -> _Reader:  # noqa: ANN401 - a dataclass
             try:
                 values[key] = readers[key](child)
             except _MismatchError as error:
-                raise error.below(str(key)) from None
+                raise error.prefixed_with(str(key)) from None
         if missing := [name for name in required if name not in values]:
             raise _MismatchError(f"lacks {', '.join(missing)}")
         return expected(**{names[key]: child for key, child in values.items()})

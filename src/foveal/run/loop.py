@@ -52,14 +52,19 @@ MAX_FILES_IN_MESSAGE = 5
 
 
 @dataclass(frozen=True, kw_only=True)
-class Loop:
-    """What the epochs of a run need beside its session."""
+class RunContext:
+    """Everything that is fixed for a run and not saved in a checkpoint."""
 
     dataset: Dataset
+    """The images and their splits."""
     seed: int
+    """The seed of batches, augmentation and dropout."""
     options: TrainOptions
+    """How the run is watched, saved and stopped."""
     loggers: Loggers
+    """Where the figures of every epoch are sent."""
     budget: BudgetController | None
+    """What keeps the time budget, if the run has one."""
     budget_began: float
     """When the budget began, as a reading of the monotonic clock."""
 
@@ -73,76 +78,80 @@ class Validation:
     accuracy: float | None = None
 
 
-def train_to_the_end(session: Session, loop: Loop) -> Run:
+def train_to_the_end(session: Session, context: RunContext) -> Run:
     """Train, validate and decide epoch by epoch, and keep the weights of the best epoch as the model."""
-    timer = CheckpointTimer(session, interval=loop.options.save_every)
+    timer = CheckpointTimer(session, interval=context.options.save_every)
     best_logits: NDArray[np.float32] | None = None  # unknown if the best epoch lies before an interruption
     training_began = time.perf_counter()
     session.folder.add_event(TrainingBegan(epoch=session.epoch, step=session.step))
-    tell_start(session, loop.dataset, _steps_per_epoch(session, loop))
+    tell_start(session, context.dataset, _steps_per_epoch(session, context))
 
     with torch.random.fork_rng(devices=[]), catch_signals() as interruption:
         while not session.ended:
             epoch_began = time.perf_counter()
             try:
-                _train_epoch(session, loop, timer, interruption)
+                _train_epoch(session, context, timer, interruption)
                 steps_ended = time.monotonic()
                 with interruption.stop_at_once():  # nothing is lost: validating again gives the same
-                    validation = _validate(session, loop.dataset)
+                    validation = _validate(session, context.dataset)
             except StoppedAtOnce:
                 _save_and_leave(session, interruption)
             except DivergenceError as error:
-                _roll_back_once(session, loop, error)
+                _roll_back_once(session, context, error)
                 best_logits = None
                 continue
 
             record = _record_epoch(session, validation)
-            is_best = _decide(session, loop.dataset, record)
+            is_best = _decide(session, context.dataset, record)
             if is_best:
                 best_logits = validation.logits
             seconds = time.perf_counter() - epoch_began
             session.folder.add_event(
                 EpochEnded(epoch=record.epoch, step=record.step, seconds=round(seconds, 3))
             )
-            tell_epoch(session, record, seconds, _steps_per_epoch(session, loop))
+            tell_epoch(session, record, seconds, _steps_per_epoch(session, context))
             session.begin_next_epoch()
-            stop = loop.options.stop
+            stop = context.options.stop
             if stop is not None and not session.ended and stop(record):
                 session.stopped_early = True
             timer.save_after_epoch(needed=is_best or session.ended)
-            loop.loggers.send()
-            if loop.budget is not None:
-                loop.budget.pause(time.monotonic() - steps_ended)
+            context.loggers.send()
+            if context.budget is not None:
+                context.budget.pause(time.monotonic() - steps_ended)
             if interruption.signal_number is not None:  # the signal came between two epochs
                 _save_and_leave(session, interruption)
 
-    return _finish(session, loop, best_logits, training_began)
+    return _finish(session, context, best_logits, training_began)
 
 
-def _steps_per_epoch(session: Session, loop: Loop) -> int:
-    return count_steps_per_epoch(get_training_parts(loop.dataset, session.recipe), session.recipe.batch_size)
+def _steps_per_epoch(session: Session, context: RunContext) -> int:
+    return count_steps_per_epoch(
+        get_training_parts(context.dataset, session.recipe), session.recipe.batch_size
+    )
 
 
-def _train_epoch(session: Session, loop: Loop, timer: CheckpointTimer, interruption: Interruption) -> None:
+def _train_epoch(
+    session: Session, context: RunContext, timer: CheckpointTimer, interruption: Interruption
+) -> None:
     """Train on the rest of an epoch's batches. Between steps, look at the budget, signals and the clock."""
-    per_epoch = _steps_per_epoch(session, loop)
+    per_epoch = _steps_per_epoch(session, context)
     batches = iter_training_batches(
-        loop.dataset,
+        context.dataset,
         session.recipe,
-        seed=loop.seed,
+        seed=context.seed,
         epoch=session.epoch,
         position=session.batches_done,
         shrink=lambda step: session.recipe.get_shrink_factor(session.progress.at(step)),
-        augment=loop.options.augment,
+        augment=context.options.augment,
     )
     label = f"epoch {session.epoch}/{session.count_epochs(per_epoch)}"
     with (
         progress.bar(per_epoch, label, "steps", done=session.batches_done) as bar,
-        _name_files_on_divergence(session, loop),
+        _name_files_on_divergence(session, context),
     ):
         for _ in session.train_steps(batches):
-            if loop.budget is not None:
-                _correct_steps(session, loop.budget, time.monotonic() - loop.budget_began)
+            if context.budget is not None:
+                _correct_steps(session, context.budget, time.monotonic() - context.budget_began)
             sums = session.totals
             bar.show(loss=f"{sums.loss:.4f}", accuracy=f"{sums.accuracy:.4f}")
             bar.advance()
@@ -208,11 +217,11 @@ def _decide(session: Session, dataset: Dataset, record: EpochRecord) -> bool:
 
 
 def _finish(
-    session: Session, loop: Loop, best_logits: NDArray[np.float32] | None, training_began: float
+    session: Session, context: RunContext, best_logits: NDArray[np.float32] | None, training_began: float
 ) -> Run:
     """Save the best epoch's weights as the model, with its temperature, and evaluate it."""
     session.restore_best()
-    folder, dataset, network = session.folder, loop.dataset, session.state.network
+    folder, dataset, network = session.folder, context.dataset, session.state.network
     validation = dataset.splits.validation
     if best_logits is None and len(validation):
         best_logits = compute_logits(network, dataset.pack.pixels, validation)
@@ -229,7 +238,7 @@ def _finish(
             epochs=session.epoch - 1,
             best_epoch=session.best.epoch,
             steps=session.step,
-            stopped=_describe_end(session, loop.budget),
+            stopped=_describe_end(session, context.budget),
             seconds=round(time.perf_counter() - training_began, 3),
         )
     )
@@ -252,14 +261,14 @@ def _describe_end(
 
 
 @contextmanager
-def _name_files_on_divergence(session: Session, loop: Loop) -> Iterator[None]:
+def _name_files_on_divergence(session: Session, context: RunContext) -> Iterator[None]:
     """Name the files of the batch at which a loss in the block is no longer a number."""
     try:
         yield
     except DivergenceError as error:
-        parts = get_training_parts(loop.dataset, session.recipe)
-        order = shuffle_into_batches(parts, session.recipe.batch_size, seed=loop.seed, epoch=session.epoch)
-        files = tuple(loop.dataset.pack.paths[index] for index in order[session.batches_done].tolist())
+        parts = get_training_parts(context.dataset, session.recipe)
+        order = shuffle_into_batches(parts, session.recipe.batch_size, seed=context.seed, epoch=session.epoch)
+        files = tuple(context.dataset.pack.paths[index] for index in order[session.batches_done].tolist())
         session.folder.add_event(Diverged(step=session.step + 1, epoch=session.epoch, files=files))
         names = ", ".join(progress.printable(file, 80) for file in files[:MAX_FILES_IN_MESSAGE])
         n_more = len(files) - MAX_FILES_IN_MESSAGE
@@ -267,16 +276,16 @@ def _name_files_on_divergence(session: Session, loop: Loop) -> Iterator[None]:
         raise DivergenceError(f"{error} (its batch: {names}{more})") from error
 
 
-def _roll_back_once(session: Session, loop: Loop, error: DivergenceError) -> None:
+def _roll_back_once(session: Session, context: RunContext, error: DivergenceError) -> None:
     """Return to the newest checkpoint with half the learning rate: under a budget, and once only.
 
     Raises:
         DivergenceError: There is no budget, or training diverged before.
     """
-    if loop.budget is None or session.rate_halved:
+    if context.budget is None or session.rate_halved:
         raise error
     session.roll_back()
-    loop.budget.reset()
+    context.budget.reset()
     progress.warn(f"{error}; back to step {session.step}, with half the learning rate, once")
 
 

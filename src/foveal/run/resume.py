@@ -15,7 +15,7 @@ from foveal.files.run_records import EnvironmentRecord
 from foveal.planning.memory_estimate import refuse_shortage
 from foveal.recipe.recipe import Recipe
 from foveal.run.loggers import Loggers, check_loggers
-from foveal.run.loop import Loop, train_to_the_end
+from foveal.run.loop import RunContext, train_to_the_end
 from foveal.run.options import TrainOptions
 from foveal.run.run import Run
 from foveal.run.setup import begin_session, build_network, open_loggers
@@ -102,7 +102,7 @@ def _train_the_rest(
         folder.replace(dataset=dataset.to_record(), environment=_with_bits_of(environment, now))
     progress.line(f"resuming at epoch {session.epoch}, step {session.step}")
     controller, spent_before = replay_budget(folder.events()) or (None, 0.0)
-    loop = Loop(
+    context = RunContext(
         dataset=dataset,
         seed=environment.seed,
         options=options,
@@ -110,7 +110,7 @@ def _train_the_rest(
         budget=controller,
         budget_began=time.monotonic() - seconds_spent - spent_before,
     )
-    return train_to_the_end(session, loop)
+    return train_to_the_end(session, context)
 
 
 def _check_augmentation(folder: RunFolder, options: TrainOptions) -> None:

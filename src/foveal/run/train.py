@@ -23,7 +23,7 @@ from foveal.recipe.budget import Budget
 from foveal.recipe.overrides import Settings
 from foveal.recipe.recipe import Recipe
 from foveal.run.loggers import check_loggers
-from foveal.run.loop import Loop, train_to_the_end
+from foveal.run.loop import RunContext, train_to_the_end
 from foveal.run.messages import tell_plan
 from foveal.run.options import TrainOptions, TrainRequest
 from foveal.run.run import Run
@@ -110,9 +110,10 @@ def start_run(request: TrainRequest) -> Run:
         session = begin_session(folder, chosen.recipe, chosen.dataset, network)
         if chosen.plan is not None:
             tell_plan(chosen.plan, time.monotonic() - budget_began)
+        # The controller is made of the event just written, as `resume` will make it.
         controller, _ = replay_budget(folder.events()) or (None, 0.0)
         with open_loggers(folder, kinds) as loggers:
-            loop = Loop(
+            context = RunContext(
                 dataset=chosen.dataset,
                 seed=request.seed,
                 options=request.options,
@@ -120,7 +121,7 @@ def start_run(request: TrainRequest) -> Run:
                 budget=controller,
                 budget_began=budget_began,
             )
-            return train_to_the_end(session, loop)
+            return train_to_the_end(session, context)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,7 +196,7 @@ def _create_folder(
     )
 
     def fill(folder: RunFolder) -> None:
-        begin_session(folder, chosen.recipe, dataset, network).save()
+        begin_session(folder, chosen.recipe, dataset, network).save()  # the checkpoint of step 0
         if plan is not None:
             folder.add_event(plan.to_event(seconds_spent=round(time.monotonic() - budget_began, 3)))
 

@@ -27,7 +27,7 @@ class Step:
 
 @dataclass(kw_only=True)
 class TrainingState:
-    """What a step needs and changes: the network, the optimizer and the loss."""
+    """What a step needs and changes: the network, the optimizer, and the weights of the loss."""
 
     network: nn.Module
     """The network that is trained."""
@@ -56,9 +56,9 @@ class TrainingState:
 
 
 def run_epoch(state: TrainingState, batches: Iterable[Batch], *, steps_done: int = 0) -> Iterator[Step]:
-    """Train on one batch after the other, and yield what each step measured.
+    """Train on the given batches, usually the rest of an epoch, and yield what each step measured.
 
-    The caller may change the learning rate between steps.
+    The learning rate is read at each step, so the iterator of batches may set it.
 
     Args:
         state: What the steps change.

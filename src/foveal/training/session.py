@@ -124,14 +124,14 @@ class Session:
             DivergenceError: The loss is not finite. The weights are those from before the step.
         """
 
-        def set_learning_rates() -> Iterator[Batch]:
+        def iter_batches_with_rates() -> Iterator[Batch]:
             for batch in batches:
                 if self.step >= self.progress.steps:
                     return
                 self.state.learning_rate = self._compute_learning_rate()
                 yield batch
 
-        for step in run_epoch(self.state, set_learning_rates(), steps_done=self.step):
+        for step in run_epoch(self.state, iter_batches_with_rates(), steps_done=self.step):
             self.totals.add(step)
             self.batches_done += 1
             self.step += 1
@@ -202,6 +202,8 @@ class Session:
         diverged_at = self.step
         self.restore_latest()
         self.rate_halved = True
+        if self.anneal is None:
+            self.state.learning_rate /= 2  # with a schedule, each step's rate is halved as it is computed
         self.folder.add_event(RolledBack(step=diverged_at, to=self.step, epoch=self.epoch))
         self.save()
 
