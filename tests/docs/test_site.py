@@ -105,6 +105,12 @@ def test_every_public_name_is_described(site: Path) -> None:
     assert set(foveal.__all__) - {"__version__"} <= anchors
 
 
+def test_examples_in_docstrings_are_code(site: Path) -> None:
+    pages = [page.read_text() for page in (site / "python").glob("*.html")]
+    assert sum(page.count("&gt;&gt;&gt;") for page in pages) > 20
+    assert not any("<blockquote>" in page for page in pages)
+
+
 def test_every_decision_is_in_the_navigation(site: Path, root: Path) -> None:
     index = (site / "decisions" / "index.html").read_text()
     for decision in (root / "docs" / "decisions").glob("*.md"):
