@@ -1,4 +1,4 @@
-"""The check of Markdown files finds what it promises to find, and pre-commit runs the tools of `.venv` alone."""
+"""The check of Markdown files finds what it promises, and pre-commit runs the tools of `.venv` alone."""
 
 import importlib.util
 from pathlib import Path
@@ -12,7 +12,8 @@ import yaml
 def check_markdown(root: Path) -> ModuleType:
     path = root / "docs" / "hooks" / "check_markdown.py"
     spec = importlib.util.spec_from_file_location("check_markdown", path)
-    assert spec is not None and spec.loader is not None
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
