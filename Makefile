@@ -12,7 +12,7 @@ demo: .venv/train
 	.venv/bin/foveal demo
 
 test: .venv/all
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses 2
 
 check: .venv/all
 	.venv/bin/ruff check .

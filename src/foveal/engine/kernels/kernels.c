@@ -3,11 +3,12 @@
  * as possible; also dropout, crops and optimizer steps.
  *
  * Feature maps are float (images, height, width, channels), contiguous, the number of channels a multiple of 16; input
- * images are bytes of 1 or 3 channels. A "panel" is 16 channels of a pixel, one AVX-512 register; the compiler splits it where registers are shorter. Work is divided
- * among threads by whole images and sums are added in a fixed order, so that results depend on the number of threads
- * but never on their timing.
+ * images are bytes of 1 or 3 channels. A "panel" is 16 channels of a pixel, one AVX-512 register; the compiler splits
+ * it where registers are shorter. Work is divided among threads by whole images and sums are added in a fixed order,
+ * so that results depend on the number of threads but never on their timing.
  *
- * Read panel.h first, then winograd.h and product.h, then the families. All files are compiled together, as one translation unit, which is faster to compile.
+ * Read panel.h first, then winograd.h and product.h, then the families. All files are compiled together, as one
+ * translation unit, which is faster to compile.
  * In comments ∂y is the derivative of the loss with respect to y; in code it is grad_y.
  */
 
