@@ -7,7 +7,6 @@ import io
 import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
@@ -84,7 +83,7 @@ class Decoding:
                 f"image.background is {self.background!r}; name a colour such as white or #ffffff"
             ) from None
 
-    def to_json(self) -> dict[str, Any]:
+    def to_json(self) -> dict[str, object]:
         """Return the settings as JSON values."""
         return asdict(self)
 
