@@ -23,7 +23,7 @@ def listed(paths: Sequence[str]) -> Listing:
     for path in sorted(paths):
         folder = path.split("/")[0] if path.startswith(("train", "validation", "test")) else ""
         label = path.split("/")[1 if folder else 0]
-        records.append(Record(path=path, size=1, modified=1, label=label, folder=folder))
+        records.append(Record(path=path, size=1, modified=1, inode=1, changed=1, label=label, folder=folder))
     return Listing(
         root=Path("data"),
         layout=LAYOUTS.get(records[-1].folder if records[-1].folder != "validation" else "train", "numbered"),

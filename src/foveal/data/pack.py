@@ -31,7 +31,7 @@ from foveal.files.atomic import outside_faults, write_json
 from foveal.recipe.recipe import Image
 from foveal.types import Pixels
 
-PACK_FORMAT = 3
+PACK_FORMAT = 4
 """The version of packs. It changes when the same files would give other pixels or another index."""
 MAX_CACHE_BYTES = 20_000_000_000
 """The largest size of all packs together. The least recently used packs are removed first."""
@@ -134,7 +134,7 @@ def _compute_name(listing: Listing, image: Image) -> str:
     # The folder distinguishes data sets whose files differ in content only. Files from archives often have
     # equal times, and uncompressed images of equal dimensions have equal sizes.
     settings = {"format": PACK_FORMAT, "place": str(listing.root.resolve()), "image": vars(image)}
-    lines = "".join(f"{path}\0{size}\0{modified}\n" for path, size, modified, _, _ in listing.records)
+    lines = "".join(f"{path}\0{size}\0{modified}\n" for path, size, modified, *_ in listing.records)
     digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
     digest.update(lines.encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]

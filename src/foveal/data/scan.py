@@ -36,7 +36,14 @@ class Record(NamedTuple):
     size: int
     """The number of bytes."""
     modified: int
-    """The time of the last change, in nanoseconds since 1970."""
+    """The time when the content was changed last, in nanoseconds since 1970."""
+    inode: int
+    """The number that the file keeps when it is moved, or 0 if the system tells none."""
+    changed: int
+    """The time when the content, the name or the rights were changed last, in nanoseconds since 1970.
+
+    On Windows it is the time when the file was made.
+    """
     label: str
     """The class, which is the name of its folder."""
     folder: str
@@ -225,6 +232,14 @@ def _iter_records(folder: Path, root: Path, *, label: str, split: str) -> Iterat
                         leads_to_file or entry.is_symlink()
                     ):  # a broken link stays a record, so that its name is listed
                         status = entry.stat(follow_symlinks=leads_to_file)
-                        yield Record(f"{prefix}/{name}", status.st_size, status.st_mtime_ns, label, split)
+                        yield Record(
+                            f"{prefix}/{name}",
+                            status.st_size,
+                            status.st_mtime_ns,
+                            status.st_ino,
+                            status.st_ctime_ns,
+                            label,
+                            split,
+                        )
         except OSError as error:
             raise DataError(f"cannot list {current}: {error.strerror}") from error
