@@ -64,8 +64,8 @@ def fitted(images: Any, labels: Any) -> FovealClassifier:
 # Its tables have two to twenty columns, which are no square image: "padded" is how such rows are taken.
 @pytest.mark.filterwarnings("ignore:Skipping check check_array_api_input")  # it needs a variable at start
 @parametrize_with_checks([FovealClassifier(TINY, image_shape="padded")])
-def test_it_passes_the_checks_of_scikit_learn_without_exception(estimator: Any, check_loggers: Any) -> None:
-    check_loggers(estimator)
+def test_it_passes_the_checks_of_scikit_learn_without_exception(estimator: Any, check: Any) -> None:
+    check(estimator)
 
 
 def test_budgets_are_told_to_be_non_deterministic() -> None:
