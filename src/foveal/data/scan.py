@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -64,6 +64,12 @@ class Listing:
     """The names of the classes, sorted by code point."""
     strays: tuple[str, ...]
     """The relative paths of the files outside class folders, sorted."""
+    table: Path | None = None
+    """The table that the labels come from, or None where folders have them."""
+    groups: Mapping[str, str] | None = None
+    """The group of each file by its relative path, where a table has a column of groups."""
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """The reason for every file that a table names or passes over and that cannot be used, by its path."""
 
 
 def scan(root: str | os.PathLike[str]) -> Listing:
