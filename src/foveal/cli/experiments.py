@@ -21,7 +21,6 @@ from foveal.cli.output import print_result
 from foveal.cli.process import prepare_process, process_age
 from foveal.cli.signals import Terminated
 from foveal.errors import Interrupted
-from foveal.files.run_folder import default_run_path
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -98,6 +97,8 @@ def _repeat(args: argparse.Namespace) -> int:
 
 
 def _tune(args: argparse.Namespace) -> int:
+    from foveal.files.run_folder import default_run_path
+
     out = args.out or default_run_path("tune")
     try:
         prepare_process()

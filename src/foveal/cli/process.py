@@ -7,8 +7,6 @@ import threading
 import time
 from pathlib import Path
 
-from foveal.engine.compiled import load_library
-
 _IMPORTED_AT = time.monotonic()
 SPIN_COUNT = "5000"
 """How often OpenMP's threads look for work before they sleep. By default they keep a core busy for some
@@ -22,7 +20,13 @@ def prepare_process() -> None:
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
     # The first time, a compiler works for a second or two, beside torch's import and the decoding of images.
-    threading.Thread(target=load_library, daemon=True).start()
+    threading.Thread(target=_load_kernels, daemon=True).start()
+
+
+def _load_kernels() -> None:
+    from foveal.engine.compiled import load_library
+
+    load_library()
 
 
 def process_age() -> float:

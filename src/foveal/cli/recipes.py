@@ -2,13 +2,14 @@
 
 import argparse
 import json
+from typing import TYPE_CHECKING
 
 from foveal.cli.options import Verbs
 from foveal.cli.output import print_result
 from foveal.errors import RecipeError
-from foveal.recipe import builtin
-from foveal.recipe.recipe import Recipe
-from foveal.tables import text_table
+
+if TYPE_CHECKING:
+    from foveal.recipe.recipe import Recipe
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -21,6 +22,9 @@ def add_verbs(verbs: Verbs) -> None:
 
 
 def _recipes(args: argparse.Namespace) -> int:
+    from foveal.recipe import builtin
+    from foveal.tables import text_table
+
     if args.classes < 2:
         raise RecipeError(f"--classes is {args.classes}; a classifier needs two or more")
     if args.name is not None:
@@ -40,7 +44,7 @@ def _recipes(args: argparse.Namespace) -> int:
     return 0
 
 
-def _show_recipe(recipe: Recipe, *, n_classes: int) -> None:
+def _show_recipe(recipe: "Recipe", *, n_classes: int) -> None:
     from foveal.models import registry
 
     channels = 1 if recipe.image.channels == "grey" else 3
@@ -53,7 +57,7 @@ def _show_recipe(recipe: Recipe, *, n_classes: int) -> None:
         print_result(f"  {path} = {value}")
 
 
-def _list_settings(recipe: Recipe) -> list[tuple[str, str]]:
+def _list_settings(recipe: "Recipe") -> list[tuple[str, str]]:
     settings = []
     for key, value in recipe.to_json().items():
         if isinstance(value, dict):

@@ -3,7 +3,7 @@
 import argparse
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 from foveal import progress
 from foveal.cli.options import (
@@ -24,9 +24,6 @@ from foveal.cli.options import (
 from foveal.cli.output import print_result
 from foveal.cli.process import prepare_process, process_age
 from foveal.errors import Interrupted
-from foveal.files.events import Planned
-from foveal.recipe.budget import Budget
-from foveal.recipe.recipe import ResizeMode
 
 if TYPE_CHECKING:
     from foveal.run.run import Run
@@ -65,7 +62,7 @@ def _add_train(verbs: Verbs) -> None:
     add_budget(recipe_or_budget, "plan the best training that fits, test and report included; default: 5m")
     add_seed(train)
     train.add_argument(
-        "--fit", choices=get_args(ResizeMode), help="what happens to images that are no squares"
+        "--fit", metavar="MODE", help="how images become square: stretch (default), crop or pad"
     )
     train.add_argument("--background", metavar="COLOUR", help="under transparent pixels; default: black")
     train.add_argument(
@@ -117,6 +114,8 @@ def _find_free_name(path: Path) -> Path:
 
 
 def _train(args: argparse.Namespace) -> int:
+    from foveal.recipe.budget import Budget
+
     budget = None if args.budget is None else Budget.parse(args.budget)
     prepare_process()
     from foveal.run.options import TrainRequest
@@ -149,6 +148,7 @@ def _train(args: argparse.Namespace) -> int:
 
 def _resume(args: argparse.Namespace) -> int:
     prepare_process()
+    from foveal.files.events import Planned
     from foveal.run.resume import continue_run
     from foveal.run.run import Run
 
@@ -175,6 +175,7 @@ def _print_summary(interrupted: Interrupted, *, as_json: bool) -> None:
 
 def _finish(run: "Run", *, evaluate: bool, as_json: bool, log: list[str]) -> int:
     """Evaluate on the test split if asked to, print the outcome, and tell what can come next."""
+    from foveal.files.events import Planned
     from foveal.planning.plan import MIN_BUDGET_FOR_SEARCH
     from foveal.run.loggers import Loggers
 
