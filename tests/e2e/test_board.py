@@ -24,8 +24,10 @@ from foveal.board_page.run_index import make_id
 from foveal.cli.main import main
 from foveal.data.options import DataOptions
 from foveal.evaluation.predict import load_predictions
+from foveal.files.events import Trained
 from foveal.files.run_folder import RunFolder
 from foveal.files.run_records import EpochRecord
+from foveal.run.run import record_evaluation
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "<img src=x onerror=alert(1)>\u202e"
@@ -192,7 +194,7 @@ def test_a_run_in_progress_gains_points_while_one_watches(
     assert page.locator("#selected").is_hidden()
     box.check()
     expect(page.locator("#selected svg")).to_have_count(2)
-    run.event("trained", stopped="finished", seconds=1.5, steps=9)
+    run.add_event(Trained(stopped="finished", seconds=1.5, steps=9))
     expect(page.locator("#live")).to_be_hidden()
     expect(page.locator("#status")).to_have_text("9 runs")
     watched.close()
@@ -284,10 +286,10 @@ def test_hostile_classes_stay_text(
     runs = tmp_path / "runs"
     options = DataOptions(data, cache=cache)
     run = foveal.train(options, recipe="model-s-02", settings=small, out=runs / "right")
-    judged = run.evaluate("test")
+    evaluation = run.evaluate("test")
     shutil.copytree(run.path, runs / "wrong")
-    found, _ = load_predictions(run.folder.predictions, "test", n=judged.n, classes=3)
-    foveal.Run(runs / "wrong").evaluate("test", found=-found)
+    logits, _ = load_predictions(run.folder.predictions, "test", n=evaluation.n, classes=3)
+    record_evaluation(foveal.Run(runs / "wrong"), "test", -logits)
     board = Served(runs)
     watched = Watched(browser, board)
     page = watched.page

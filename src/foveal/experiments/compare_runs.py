@@ -16,7 +16,6 @@ from foveal.comparison.result import Comparison
 from foveal.data.decode import encode_png
 from foveal.errors import DataError, RunError
 from foveal.evaluation.calibration import softmax
-from foveal.evaluation.predict import load_predictions
 from foveal.experiments.repeat import GROUP_FILE, Group, load_group
 from foveal.files.atomic import write_bytes
 from foveal.files.run_records import EvaluationSplit
@@ -206,11 +205,8 @@ def _load_predictions(run: Run, split: EvaluationSplit) -> _Predictions:
         raise RunError(
             f"{run.path} has not been evaluated; first: foveal evaluate {run.path} --split {split}"
         )
-    dataset = run.folder.dataset
-    files = dataset.splits[split].files
-    logits, labels = load_predictions(
-        run.folder.predictions, split, n=evaluation.n, classes=len(dataset.classes)
-    )
+    files = run.folder.dataset.splits[split].files
+    logits, labels = run.load_predictions(evaluation)
     if len(files) != len(labels):
         raise RunError(
             f"{run.path} has predictions for {len(labels):,} of {len(files):,} images; evaluate it again"

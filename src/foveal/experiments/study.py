@@ -13,7 +13,6 @@ from foveal.comparison.winner_bias import Selection, select_best
 from foveal.errors import RecipeError, RunError
 from foveal.evaluation.calibration import softmax
 from foveal.evaluation.metrics import Evaluation, format_percent
-from foveal.evaluation.predict import load_predictions
 from foveal.experiments.search_space import get_setting
 from foveal.files.events import CutShort, EpochEnded, Event, GivenUp, Resumed, TestSplitOpened, Trained
 from foveal.files.run_folder import RunFolder
@@ -296,9 +295,7 @@ def _select_winner(trials: Sequence[Trial], seed: int) -> Selection:
             raise RunError(f"{trial.path} was validated on other images than {trials[0].path}")
         evaluation = run.evaluation("validation")
         assert evaluation is not None  # the trial is trained
-        logits, labels = load_predictions(
-            run.folder.predictions, "validation", n=evaluation.n, classes=len(evaluation.classes)
-        )
+        logits, labels = run.load_predictions(evaluation)
         correct.append(logits.argmax(axis=1) == labels)
         true_probabilities = softmax(logits)[np.arange(len(labels)), labels]
         losses.append(-np.log(np.maximum(true_probabilities, np.finfo(np.float64).tiny)))
