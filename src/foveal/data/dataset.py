@@ -1,6 +1,8 @@
 """A data set that is listed, decoded and divided."""
 
+import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -8,6 +10,7 @@ import numpy as np
 import platformdirs
 
 from foveal.data.arrays import ARRAYS_ROOT, Arrays
+from foveal.data.label_table import list_table
 from foveal.data.options import DataOptions, DataSource
 from foveal.data.pack import Pack, has_pack, open_pack, pack_arrays, require_images
 from foveal.data.scan import Listing, draw_sample, scan
@@ -43,6 +46,22 @@ class Dataset:
     """The share of the files that a sample uses, or None if all are used."""
     n_listed: int
     """The number of files in the folder, including those outside the sample."""
+    table: Path | None = None
+    """The table that the labels come from, or None where folders have them."""
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of all images and labels, as hexadecimal digits.
+
+        Where folders have the labels, they are part of the paths. Those of a table are added to the digest.
+        """
+        if self.table is None:
+            return self.pack.fingerprint
+        digest = hashlib.sha256(f"{self.pack.fingerprint}\n".encode())
+        for index in self.pack.decoded_indices:
+            label = self.classes[self.labels[index]]
+            digest.update(f"{self.pack.paths[index]}\0{label}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
 
     def get_indices(self, name: SplitName) -> Ints:
         """Return the indices of a split's images, int64 (M,).
@@ -76,7 +95,7 @@ class Dataset:
         paths, digests = self.pack.paths, self.pack.digests
         n_files = len(paths)
         return DatasetRecord(
-            fingerprint=self.pack.fingerprint,
+            fingerprint=self.fingerprint,
             classes=self.classes,
             rule=self.splits.rule,
             decoding=self.pack.decoding.to_json(),
@@ -96,6 +115,21 @@ class Dataset:
 def get_default_cache() -> Path:
     """Return Foveal's folder in the user's cache folder."""
     return platformdirs.user_cache_path("foveal")
+
+
+def list_source(options: DataOptions) -> Listing:
+    """List the files of a folder of class folders, or those that a table of labels names.
+
+    Raises:
+        DataError: The folder or the table is refused, or an option has no effect.
+    """
+    assert not isinstance(options.source, Arrays)
+    if options.names_table:
+        return list_table(options, options.cache_folder or get_default_cache())
+    for flag, value in (("--images", options.images), ("--columns", options.columns)):
+        if value is not None:
+            raise DataError(f"{flag} belongs to a table of labels, but {options.source} is none; leave it out")
+    return scan(options.source)
 
 
 def open_dataset(
@@ -124,7 +158,7 @@ def open_dataset(
     options = DataOptions.of(data)
     if isinstance(options.source, Arrays):
         return _open_arrays(options.source, image, options, seed=seed)
-    whole = scan(options.source) if listing is None else listing
+    whole = list_source(options) if listing is None else listing
     check_options(whole, options)
     listing = whole if share is None else draw_sample(whole, share, seed=seed)
     cache = options.cache_folder
@@ -134,6 +168,7 @@ def open_dataset(
     require_images(pack, listing)
     label_of = {name: label for label, name in enumerate(listing.classes)}
     left_out = dict.fromkeys(listing.strays, "lies in no class folder")
+    left_out |= listing.unusable
     left_out |= {pack.paths[index]: reason for index, reason in pack.errors.items()}
     return Dataset(
         root=listing.root,
@@ -145,6 +180,7 @@ def open_dataset(
         options=options,
         share=share,
         n_listed=len(whole.records),
+        table=listing.table,
     )
 
 

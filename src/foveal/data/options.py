@@ -5,6 +5,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from foveal.data.arrays import Arrays
+from foveal.data.label_columns import Columns
 
 
 @dataclass(frozen=True)
@@ -18,7 +19,8 @@ class DataOptions:
     """
 
     source: str | os.PathLike[str] | Arrays
-    """The folder of images, in one of the layouts of class folders; or images in memory."""
+    """The folder of images, in one of the layouts of class folders; or a table of labels (CSV, TSV or Parquet);
+    or images in memory."""
     _: KW_ONLY
     validation: str | None = None
     """The split that validates, such as "train2". "none" trains on all images."""
@@ -26,11 +28,24 @@ class DataOptions:
     """A regular expression on relative paths. Images with the same match are never divided."""
     cache: str | os.PathLike[str] | None = None
     """The folder for decoded images. By default it is the user's cache folder."""
+    images: str | os.PathLike[str] | None = None
+    """The folder that the paths in a table of labels belong to. By default it is the table's own folder."""
+    columns: Columns | None = None
+    """The columns of a table of labels, where their names do not tell: "path=file,label=species", with "split"
+    and "group" likewise. "none" stands for no column."""
 
     @classmethod
     def of(cls, data: "DataSource") -> "DataOptions":
         """Return the options as they are, or those that a plain folder or images in memory stand for."""
         return data if isinstance(data, DataOptions) else cls(data)
+
+    @property
+    def names_table(self) -> bool:
+        """Whether the source is a file, which can only be a table of labels."""
+        if isinstance(self.source, Arrays):
+            return False
+        source = Path(self.source)
+        return source.exists() and not source.is_dir()
 
     @property
     def cache_folder(self) -> Path | None:

@@ -89,6 +89,8 @@ def check_options(listing: Listing, options: DataOptions) -> tuple[str | None, l
         DataError: The options name no split of the listing, the test split, or no valid groups.
     """
     validation_folder = _find_validation_folder(listing, options.validation_split)
+    if options.group is None and listing.groups is not None:
+        return validation_folder, [listing.groups[record.path] for record in listing.records]
     return validation_folder, _match_groups(listing, options.group)
 
 

@@ -5,9 +5,8 @@ from dataclasses import asdict, dataclass, replace
 
 from foveal.data.arrays import Arrays
 from foveal.data.batches import count_steps_per_epoch, get_training_parts
-from foveal.data.dataset import Dataset, open_dataset
+from foveal.data.dataset import Dataset, list_source, open_dataset
 from foveal.data.options import DataOptions
-from foveal.data.scan import scan
 from foveal.data.split import check_options
 from foveal.data.symmetry import measure_flip_asymmetry
 from foveal.errors import RecipeError
@@ -159,7 +158,7 @@ def plan_training(data: DataOptions, base: Recipe, request: PlanRequest) -> tupl
         images = choose_size_of_arrays(data.source, base.image, changed=request.changed)
         dataset = open_dataset(data, images.image, seed=request.seed)
     else:
-        listing = scan(data.source)
+        listing = list_source(data)
         check_options(listing, data)
         seconds = request.budget.seconds
         images = choose_image_size(
