@@ -21,6 +21,7 @@ from foveal.deployment.bundle import Bundle, load_bundle
 from foveal.errors import DataError, Interrupted
 from foveal.evaluation.calibration import softmax
 from foveal.evaluation.predict import BATCH_SIZE, compute_logits
+from foveal.experiments.value_guard import ValueGuard
 from foveal.files.atomic import outside_faults
 from foveal.recipe.budget import Budget
 from foveal.recipe.overrides import Settings, parse_settings
@@ -40,7 +41,8 @@ class FovealClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
     `X` is images (N, H, W) or (N, H, W, C) with 1 or 3 channels, or rows (N, H·W·C) of them. Values of type
     uint8 are pixels and stay as they are. All others are scaled linearly to 0 … 255 and rounded: the lowest
     and the highest value in `fit` become 0 and 255. `predict` scales by the same two values. Values outside
-    are clipped, and a warning says in how many images. `value_range` sets the two values.
+    are clipped, and a warning says in how many images. `value_range` sets the two values. Images that are on
+    another scale than those of `fit`, such as 0 to 1 in place of 0 to 255, are refused.
 
     `y` is labels of any type that can be sorted: strings, integers, booleans.
 
@@ -119,6 +121,7 @@ class FovealClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         else:
             low, high = float(rows.min()), float(rows.max())
         self.value_range_ = (low, high)
+        self._value_guard = ValueGuard.fit(rows, low, high)
         self.bundle_, self.history_ = self._train(
             Arrays(
                 images=self._to_pixels(rows),
@@ -160,8 +163,10 @@ class FovealClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  #
         check_is_fitted(self)
         rows, shape = _flatten_images(X)
         if shape is not None and shape != self.image_shape_:
-            raise DataError(f"X has images of the shape {shape}, but fit saw {self.image_shape_}")
-        pixels = self._to_pixels(validate_data(self, rows, dtype="numeric", reset=False))
+            raise DataError(_explain_shape(np.shape(X), self.image_shape_))
+        rows = validate_data(self, rows, dtype="numeric", reset=False)
+        self._value_guard.check(rows)
+        pixels = self._to_pixels(rows)
         images = resize_images(pixels, self.bundle_.decoding)
         # The last digit of a sum in single precision depends on the batch size. With whole batches only, an
         # image has the same probabilities whatever is predicted beside it.
@@ -231,6 +236,16 @@ def _flatten_images(images: Any) -> tuple[Any, tuple[int, int, int] | None]:  # 
         )
     height, width, channels = (*shape[1:], 1)[:3]
     return np.asarray(images).reshape(shape[0], -1), (height, width, channels)
+
+
+def _explain_shape(shape: tuple[int, ...], fitted: tuple[int, int, int]) -> str:
+    """Say how images of a shape differ from those of `fit`, and how to convert them."""
+    text = f"X has images of the shape {(*shape[1:], 1)[:3]}, but fit saw {fitted}"
+    if shape == fitted:
+        return f"{text}; for a single image: X[np.newaxis]"
+    if (*shape[1:], 1)[:2] == fitted[:2]:
+        return f"{text}; give it as many channels as in fit"
+    return f"{text}; resize it, or swap its axes, as before fit"
 
 
 def _choose_image_shape(features: int, image_shape: tuple[int, ...] | str | None) -> tuple[int, int, int]:
