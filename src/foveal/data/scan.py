@@ -1,31 +1,21 @@
 """Folders -> list of image records, and the layout of the folders. No file is opened."""
 
 import os
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from foveal.data.folders import Contents, FolderReader, is_named_as_image
+from foveal.data.layout import ClassFolder, Layout, LayoutOption, Reading, read_layout
 from foveal.errors import DataError
 from foveal.progress import printable
 
-Layout = Literal["numbered", "named", "flat"]
-
 MIN_FILES_IN_SAMPLE = 10
 """The number of files that a sample keeps of each class and split, if there are so many."""
-
-_NUMBERED = re.compile(r"train([0-9]+)")
-_SPLIT_NAMES = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 
 class Record(NamedTuple):
@@ -70,44 +60,52 @@ class Listing:
     """The group of each file by its relative path, where a table has a column of groups."""
     unusable: Mapping[str, str] = field(default_factory=dict)
     """The reason for every file that a table names or passes over and that cannot be used, by its path."""
+    notes: tuple[str, ...] = ()
+    """What the user should know of how the folders were read, a sentence each."""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """The number of hidden files and files of other programs, by the name that they or their folder have."""
+    unlabelled: str = ""
+    """The relative path of a test folder whose images have no classes, or an empty string."""
+    n_unlabelled: int = 0
+    """The number of images in the test folder without classes."""
 
 
-def scan(root: str | os.PathLike[str]) -> Listing:
-    """List a data set in one of the three layouts of class folders.
+def scan(root: str | os.PathLike[str], layout: LayoutOption | None = None) -> Listing:
+    """List a data set of class folders: in split folders, above split folders, or without splits.
 
-    `root/train1…trainN/CLASS` (with `root/test/CLASS`), `root/{train,val,test}/CLASS`, or `root/CLASS`.
-    Split folders are recognised in upper and lower case. Hidden files and folders are ignored. Subfolders of
-    class folders are searched too, but links to folders are not followed.
+    Which folders are splits and which are classes is found out by `read_layout`. Hidden files and what
+    programs leave are passed over and counted. Subfolders of class folders are searched too. Links to folders
+    are followed where class folders or splits are expected, and nowhere else.
+
+    Args:
+        root: The data set's folder.
+        layout: What the folders are, if the user says so.
 
     Raises:
-        DataError: No such folder, no known layout or two at once, an empty class, one class only, classes
+        DataError: No such folder, no known layout or one that could mean two things, one class only, classes
             that differ between the splits.
     """
     root = Path(root)
     if not root.is_dir():
         problem = "is a file" if root.exists() else "does not exist"
         raise DataError(f"{root} {problem}; name a folder that holds class folders of images")
-    folders, strays = _list_folder(root)
-    layout, splits = _recognise_layout(root, folders)
-    records: list[Record] = []
-    for name, folder in splits.items():
-        class_folders, files = _list_folder(folder)
-        strays += files
-        for class_folder in class_folders:
-            class_records = list(_iter_records(class_folder, root, label=class_folder.name, split=name))
-            if not class_records:
-                raise DataError(
-                    f"the class folder {class_folder} holds no image; add some or remove the folder"
-                )
-            records += class_records
-    _check_classes(root, splits, records)
+    reader = FolderReader(root)
+    reading = read_layout(root, reader, layout)
+    records_in = [list(_iter_records(folder, reader)) for folder in reading.class_folders]
+    kept, notes = _leave_out_empty_classes(reading, records_in, reader)
+    records = [record for index in kept for record in records_in[index]]
+    _check_classes(root, reading, kept)
     return Listing(
         root=root,
-        layout=layout,
+        layout=reading.layout,
         records=tuple(sorted(records, key=attrgetter("path"))),
         classes=tuple(sorted({record.label for record in records})),
-        # In a flat layout the root is listed twice.
-        strays=tuple(sorted({file.relative_to(root).as_posix() for file in strays})),
+        strays=tuple(sorted({reader.get_relative_path(file) for file in reading.strays})),
+        unusable=dict(sorted(reader.left_out.items())),
+        notes=(*reading.notes, *notes),
+        passed_over=dict(reader.passed_over),
+        unlabelled="" if reading.unlabelled is None else reader.get_relative_path(reading.unlabelled),
+        n_unlabelled=_count_unlabelled(reading, reader),
     )
 
 
@@ -126,126 +124,112 @@ def draw_sample(listing: Listing, share: float, *, seed: int) -> Listing:
     return replace(listing, records=tuple(listing.records[index] for index in sorted(drawn)))
 
 
-def _recognise_layout(root: Path, folders: list[Path]) -> tuple[Layout, dict[str, Path]]:
-    """Return the layout, and the folders that hold class folders by the name of their split."""
-    # A class may be called "test": a folder is a split only if it holds folders itself.
-    splits = [folder for folder in folders if _get_split_name(folder) and _list_folder(folder)[0]]
-    without_classes = [folder for folder in folders if _get_split_name(folder) and folder not in splits]
-    others = [folder for folder in folders if not _get_split_name(folder)]
-    if not folders:
-        raise DataError(
-            f"{root} holds no class folders; each class needs a folder of its own with its images"
-        )
-    if not splits and others:
-        return "flat", {"": root}
-    if without_classes and not others:
-        raise DataError(
-            f"{without_classes[0]} holds no class folders; give each class a folder with its images there, "
-            f"or move {without_classes[0].name} elsewhere"
-        )
-    if others:
-        raise DataError(
-            f"{root} mixes two layouts: {splits[0].name} is a split, {printable(others[0].name)} is none; "
-            f"keep either splits or classes there"
-        )
-    folder_of: dict[str, Path] = {}
-    for folder in splits:
-        name = _get_split_name(folder)
-        if name in folder_of:
-            raise DataError(
-                f"{root} has two folders for {name}: {folder_of[name].name} and {folder.name}; keep one"
-            )
-        folder_of[name] = folder
-    return _order_splits(root, folder_of)
+def _leave_out_empty_classes(
+    reading: Reading, records_in: Sequence[list[Record]], reader: FolderReader
+) -> tuple[list[int], list[str]]:
+    """Leave out the classes that have no file in any split.
+
+    Returns:
+        The indices of the class folders that stay, and a sentence for each class that does not.
+
+    Raises:
+        DataError: A class has files in another split, or fewer than two classes stay.
+    """
+    folders = reading.class_folders
+    labels = {folder.label for folder, records in zip(folders, records_in, strict=True) if records}
+    empty = [index for index, records in enumerate(records_in) if not records]
+    for index in empty:
+        is_lacking = folders[index].label in labels and not _has_twin(folders, records_in, index)
+        if is_lacking or len(labels) < 2:
+            raise DataError(_describe_empty_class(folders[index], reader))
+    notes = []
+    for index in empty:
+        reader.leave_out(folders[index].path, "is a class folder without images")
+        if folders[index].label not in labels:
+            place = printable(reader.get_relative_path(folders[index].path))
+            notes.append(f"the class folder {place} holds no image, so it is left out")
+    return [index for index, records in enumerate(records_in) if records], notes
 
 
-def _order_splits(root: Path, folder_of: dict[str, Path]) -> tuple[Layout, dict[str, Path]]:
-    """Return the layout of split folders, and the folders in the order of their numbers."""
-    numbers = {name: int(match[1]) for name in folder_of if (match := _NUMBERED.fullmatch(name))}
-    if not numbers:
-        if "train" not in folder_of:
-            first = next(iter(folder_of.values()))
-            raise DataError(f"{root} has {first.name} but no train folder; add {root / 'train'}")
-        return "named", folder_of
-    numbered = sorted(numbers, key=numbers.__getitem__)
-    for name, folder in folder_of.items():
-        if name not in numbers and name != "test":
-            raise DataError(
-                f"{root} mixes two layouts: {numbered[0]} and {folder.name}; beside numbered training "
-                f"folders only test may stand, and one of them validates (--validation {numbered[-1]})"
-            )
-    if len(set(numbers.values())) < len(numbers):
-        raise DataError(f"{root} has two training folders of the same number; rename one")
-    order = [*numbered, *(name for name in folder_of if name not in numbers)]
-    return "numbered", {name: folder_of[name] for name in order}
+def _has_twin(folders: Sequence[ClassFolder], records_in: Sequence[list[Record]], index: int) -> bool:
+    """Return whether another folder holds images of the same class and split."""
+    mine = folders[index]
+    return any(
+        records and (folder.label, folder.split) == (mine.label, mine.split)
+        for folder, records in zip(folders, records_in, strict=True)
+    )
 
 
-def _get_split_name(folder: Path) -> str:
-    """Return the split that a folder's name stands for, in upper or lower case, or an empty string."""
-    name = folder.name.lower()
-    return name if _NUMBERED.fullmatch(name) else _SPLIT_NAMES.get(name, "")
+def _describe_empty_class(folder: ClassFolder, reader: FolderReader) -> str:
+    reason = reader.left_out.get(reader.get_relative_path(folder.path), "")
+    if "listed" in reason:
+        return f"cannot list {printable(str(folder.path))}: {reason.partition(': ')[2]}"
+    return f"the class folder {printable(str(folder.path))} holds no image; add some or remove the folder"
 
 
-def _check_classes(root: Path, splits: dict[str, Path], records: list[Record]) -> None:
+def _check_classes(root: Path, reading: Reading, kept: Sequence[int]) -> None:
     """Refuse a data set with one class only, or with a class that a split lacks."""
-    classes_of: dict[str, set[str]] = {name: set() for name in splits}
-    for record in records:
-        classes_of[record.folder].add(record.label)
-    classes = sorted(set().union(*classes_of.values()))
-    for name, folder in splits.items():
+    place_of: dict[str, dict[str, Path]] = {folder.split: {} for folder in reading.class_folders}
+    for index in kept:
+        folder = reading.class_folders[index]
+        place_of[folder.split].setdefault(folder.label, folder.path)
+    classes = sorted(set().union(*place_of.values()))
+    if not classes:
+        raise DataError(f"{root} holds no image in its class folders")
+    for split, places in place_of.items():
         for label in classes:
-            if label not in classes_of[name]:
-                other = next(other for other in splits if label in classes_of[other])
+            if label not in places:
+                there = next(other[label] for other in place_of.values() if label in other)
+                here = next(iter(places.values()), root)
+                where, other = (
+                    (there.parent, here.parent) if there.name == label else (there, f"the split {split}")
+                )
                 raise DataError(
-                    f"the class {printable(label)} is in {splits[other]} but not in {folder}; "
-                    f"every split needs images of every class"
+                    f"the class {printable(label)} is in {printable(str(where))} but not in "
+                    f"{printable(str(other))}; every split needs images of every class"
                 )
     if len(classes) == 1:
         raise DataError(f"{root} has one class only, {printable(classes[0])}; a classifier needs two or more")
 
 
-def _list_folder(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the visible folders and files inside a folder, sorted by name."""
-    folders: list[Path] = []
-    files: list[Path] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not entry.name.startswith("."):
-                    (folders if entry.is_dir() else files).append(folder / entry.name)
-    except OSError as error:
-        raise DataError(f"cannot list {folder}: {error.strerror}") from error
-    return sorted(folders), sorted(files)
+def _count_unlabelled(reading: Reading, reader: FolderReader) -> int:
+    """Count the images of a test folder that have no classes."""
+    if reading.unlabelled is None:
+        return 0
+    folder = ClassFolder(path=reading.unlabelled, label="", split="")
+    return sum(is_named_as_image(record.path) for record in _iter_records(folder, reader))
 
 
-def _iter_records(folder: Path, root: Path, *, label: str, split: str) -> Iterator[Record]:
-    """Yield the visible files in and below a class folder."""
-    pending = [folder]
+def _iter_records(folder: ClassFolder, reader: FolderReader) -> Iterator[Record]:
+    """Yield the files in and below a class folder that are not passed over."""
+    pending = [folder.path]
     while pending:
         current = pending.pop()
-        prefix = current.relative_to(root).as_posix()
-        try:
-            with os.scandir(current) as entries:
-                for entry in entries:
-                    name = entry.name
-                    if name.startswith("."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(current / name)
-                        continue
-                    leads_to_file = entry.is_file()
-                    if (
-                        leads_to_file or entry.is_symlink()
-                    ):  # a broken link stays a record, so that its name is listed
-                        status = entry.stat(follow_symlinks=leads_to_file)
-                        yield Record(
-                            f"{prefix}/{name}",
-                            status.st_size,
-                            status.st_mtime_ns,
-                            status.st_ino,
-                            status.st_ctime_ns,
-                            label,
-                            split,
-                        )
-        except OSError as error:
-            raise DataError(f"cannot list {current}: {error.strerror}") from error
+        contents = reader.read(current) if current == folder.path else _read_below(current, reader)
+        pending += contents.folders
+        for link in contents.links:
+            reader.leave_out(link, "is a link to a folder inside a class folder, which is not followed")
+        prefix = reader.get_relative_path(current)
+        for entry in contents.files:
+            try:
+                status = entry.stat()
+            except OSError:  # a broken link stays a record, so that its name is listed
+                status = entry.stat(follow_symlinks=False)
+            yield Record(
+                f"{prefix}/{entry.name}",
+                status.st_size,
+                status.st_mtime_ns,
+                status.st_ino,
+                status.st_ctime_ns,
+                folder.label,
+                folder.split,
+            )
+
+
+def _read_below(folder: Path, reader: FolderReader) -> Contents:
+    """List a subfolder of a class folder. One that cannot be listed is left out, and seems empty."""
+    try:
+        return reader.read_once(folder)
+    except OSError as error:
+        reader.leave_out(folder, f"cannot be listed: {error.strerror}")
+        return Contents(folders=(), links=(), files=())

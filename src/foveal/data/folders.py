@@ -1,0 +1,173 @@
+"""The folders of a data set, each listed once. What is passed over is counted, what is left out is named."""
+
+import os
+import unicodedata
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from foveal.data.junk import count_files, describe_junk, is_junk
+from foveal.errors import DataError
+from foveal.progress import printable
+
+_IMAGE_ENDINGS = """
+    apng avif bmp dib gif heic heif hif j2k jfif jp2 jpe jpeg jpg jxl pbm pgm png pnm ppm tga tif tiff webp
+"""
+IMAGE_SUFFIXES = frozenset(f".{ending}" for ending in _IMAGE_ENDINGS.split())
+"""The endings of names by which a person takes a file for an image. Files without them are tried too."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contents:
+    """What a folder holds, without what is passed over."""
+
+    folders: tuple[Path, ...]
+    """The folders, sorted by name."""
+    links: tuple[Path, ...]
+    """The links to folders, sorted by name."""
+    files: "tuple[os.DirEntry[str], ...]"
+    """The files and the broken links, in the order of the disk."""
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the folders and of the links to folders."""
+        return [folder.name for folder in (*self.folders, *self.links)]
+
+    @property
+    def n_images(self) -> int:
+        """The number of files that are named as images are."""
+        return sum(is_named_as_image(entry.name) for entry in self.files)
+
+
+class FolderReader:
+    """Lists the folders of a data set and remembers what it did not use.
+
+    Args:
+        root: The data set's folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.passed_over: Counter[str] = Counter()
+        """The number of files passed over, by the name of the file or folder."""
+        self.left_out: dict[str, str] = {}
+        """The reason for each file or folder that is left out, by its relative path."""
+        self._contents: dict[Path, Contents] = {}
+        self._linked: dict[str, Path] = {}
+
+    def get_relative_path(self, path: Path) -> str:
+        """Return a path relative to the data set's folder, with forward slashes."""
+        return path.relative_to(self.root).as_posix()
+
+    def read(self, folder: Path) -> Contents:
+        """List a folder near the root. It is read once, however often it is asked for.
+
+        A folder that cannot be listed seems empty and is left out, unless it is the root.
+
+        Raises:
+            DataError: The data set's folder cannot be listed.
+        """
+        if folder not in self._contents:
+            try:
+                self._contents[folder] = self.read_once(folder)
+            except OSError as error:
+                if folder == self.root:
+                    raise DataError(f"cannot list {folder}: {error.strerror}") from error
+                self.leave_out(folder, f"cannot be listed: {error.strerror}")
+                self._contents[folder] = Contents(folders=(), links=(), files=())
+        return self._contents[folder]
+
+    def read_once(self, folder: Path) -> Contents:
+        """List a folder that nobody will ask for again.
+
+        Raises:
+            OSError: The folder cannot be listed.
+        """
+        folders: list[Path] = []
+        links: list[Path] = []
+        files: list[os.DirEntry[str]] = []
+        with os.scandir(folder) as entries:
+            for entry in entries:
+                if is_junk(entry.name):
+                    self._pass_over(entry, folder)
+                elif entry.is_symlink():
+                    self._sort_link(entry, folder, links, files)
+                elif entry.is_dir(follow_symlinks=False):
+                    folders.append(folder / entry.name)
+                elif entry.is_file(follow_symlinks=False):
+                    files.append(entry)
+                else:
+                    self.leave_out(folder / entry.name, "is neither a file nor a folder")
+        return Contents(folders=tuple(sorted(folders)), links=tuple(sorted(links)), files=tuple(files))
+
+    def follow_links(self, folder: Path) -> list[Path]:
+        """Return the folders in a folder, with the linked ones that may be followed, sorted by name.
+
+        A link into the data set itself is left out: its images would count twice, or without end.
+
+        Raises:
+            DataError: Two links lead to the same folder.
+        """
+        contents = self.read(folder)
+        if not contents.links:
+            return list(contents.folders)
+        return sorted([*contents.folders, *(link for link in contents.links if self._may_follow(link))])
+
+    def leave_out(self, path: Path, reason: str) -> None:
+        """Remember that a file or folder is not used, and why."""
+        self.left_out.setdefault(self.get_relative_path(path), reason)
+
+    def pass_over(self, folder: Path) -> None:
+        """Count the files of a folder that is no part of the data set."""
+        self.passed_over[folder.name] += count_files(folder)
+
+    def _may_follow(self, link: Path) -> bool:
+        target = os.path.realpath(link)
+        if self._linked.setdefault(target, link) != link:
+            raise DataError(
+                f"{printable(str(self._linked[target]))} and {printable(str(link))} are links to the same "
+                f"folder; its images cannot count twice, so remove one of the links"
+            )
+        if f"{self._real_root}{os.sep}".startswith(f"{target}{os.sep}".replace(os.sep * 2, os.sep)):
+            self.leave_out(link, "is a link to a folder that holds this data set")
+            return False
+        if target.startswith(f"{self._real_root}{os.sep}"):
+            inner = os.path.relpath(target, self._real_root)
+            if not any(is_junk(part) for part in Path(inner).parts):
+                self.leave_out(link, f"is a link to {inner}, which belongs to this data set already")
+                return False
+        return True
+
+    @cached_property
+    def _real_root(self) -> str:
+        return os.path.realpath(self.root)
+
+    def _sort_link(
+        self, entry: "os.DirEntry[str]", folder: Path, links: list[Path], files: "list[os.DirEntry[str]]"
+    ) -> None:
+        path = folder / entry.name
+        try:
+            is_folder, is_broken = path.is_dir(), not path.exists()
+        except OSError:  # its target is in a folder that cannot be entered
+            is_folder, is_broken = False, True
+        if is_folder:
+            links.append(path)
+        elif is_broken or path.is_file():
+            files.append(entry)  # a broken link stays, so that its name is listed
+        else:
+            self.leave_out(path, "is neither a file nor a folder")
+
+    def _pass_over(self, entry: "os.DirEntry[str]", folder: Path) -> None:
+        is_folder = entry.is_dir(follow_symlinks=False)
+        self.passed_over[describe_junk(entry.name)] += count_files(folder / entry.name) if is_folder else 1
+
+
+def is_named_as_image(name: str) -> bool:
+    """Return whether a file's name ends as the names of images do."""
+    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - names are strings here
+
+
+def normalise(name: str) -> str:
+    """Return a class's name in one Unicode form, in which two spellings of a letter are the same."""
+    return unicodedata.normalize("NFC", name)

@@ -1,0 +1,69 @@
+"""Names of files and folders that programs leave behind, which are no images of a data set."""
+
+import os
+from pathlib import Path
+
+MAX_COUNTED_FILES = 10_000
+"""The number of files in a passed-over folder after which counting ends."""
+
+_WORDS = """
+    @eadir @__thumb @recycle @recently-snapshot @sharebin @tmp #recycle #snapshot __macosx $recycle.bin
+    recycler recycled lost+found lost.dir found.000 found.001 __pycache__ node_modules mlruns wandb
+    lightning_logs thumbs.db thumbs.db:encryptable ehthumbs.db ehthumbs_vista.db desktop.ini folder.htt
+    picasa.ini zbthumbnail.info pspbrwse.jbf ws_ftp.log
+"""
+_NAMES = frozenset(
+    [
+        *_WORDS.split(),
+        "system volume information",
+        "network trash folder",
+        "temporary items",
+        "desktop db",
+        "desktop df",
+        "icon\r",
+    ]
+)
+_PREFIXES = (".", "~$", "~lock")
+_RUN_FILES = ("recipe.json", "dataset.json", "environment.json")
+
+
+def is_junk(name: str) -> bool:
+    """Return whether a file or folder is hidden, or left behind by a program.
+
+    >>> is_junk("Thumbs.db"), is_junk("._cat.png"), is_junk("cat.png")
+    (True, True, False)
+    """
+    return name.startswith(_PREFIXES) or name.casefold() in _NAMES
+
+
+def describe_junk(name: str) -> str:
+    """Return the name under which files like this one are counted."""
+    for prefix in ("._", "~$"):
+        if name.startswith(prefix):
+            return f"{prefix}…"
+    return name
+
+
+def count_files(folder: Path) -> int:
+    """Count the files in and below a folder, up to `MAX_COUNTED_FILES`."""
+    n_files = 0
+    for _, _, files in os.walk(folder):
+        n_files += len(files)
+        if n_files >= MAX_COUNTED_FILES:
+            return MAX_COUNTED_FILES
+    return n_files
+
+
+def holds_runs(folder: Path, *, depth: int = 2) -> bool:
+    """Return whether a folder is a run of Foveal's, or holds nothing but runs and groups of runs."""
+    if all((folder / name).is_file() for name in _RUN_FILES):
+        return True
+    if depth == 0:
+        return False
+    try:
+        with os.scandir(folder) as entries:
+            folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except OSError:
+        return False
+    visible = [name for name in folders if not name.startswith(".")]
+    return bool(visible) and all(holds_runs(folder / name, depth=depth - 1) for name in visible)
