@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -288,8 +289,10 @@ def test_hostile_classes_stay_text(
     run = foveal.train(options, recipe="model-s-02", settings=small, out=runs / "right")
     evaluation = run.evaluate("test")
     shutil.copytree(run.path, runs / "wrong")
-    logits, _ = load_predictions(run.folder.predictions, "test", n=evaluation.n, classes=3)
-    record_evaluation(foveal.Run(runs / "wrong"), "test", -logits)
+    _, labels = load_predictions(run.folder.predictions, "test", n=evaluation.n, classes=3)
+    correct = np.eye(3, dtype=np.float32)[labels]
+    record_evaluation(run, "test", correct)
+    record_evaluation(foveal.Run(runs / "wrong"), "test", -correct)
     board = Served(runs)
     watched = Watched(browser, board)
     page = watched.page
