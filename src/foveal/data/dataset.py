@@ -14,7 +14,7 @@ from foveal.data.label_table import list_table
 from foveal.data.options import DataOptions, DataSource
 from foveal.data.pack import Pack, has_pack, open_pack, pack_arrays, require_images
 from foveal.data.scan import Listing, draw_sample, scan
-from foveal.data.split import Splits, check_options, split, split_arrays
+from foveal.data.split import Splits, check_options, leave_out_small_classes, split, split_arrays
 from foveal.errors import DataError
 from foveal.files.run_records import DatasetRecord, LeftOut, SampleRecord, SplitRecord
 from foveal.recipe.recipe import Image
@@ -48,6 +48,13 @@ class Dataset:
     """The number of files in the folder, including those outside the sample."""
     table: Path | None = None
     """The table that the labels come from, or None where folders have them."""
+    listing: Listing | None = None
+    """The files as they were listed, with what was noticed then. It is None for images in memory."""
+
+    @property
+    def place(self) -> Path:
+        """The absolute path of the folder of images, or of the table of their labels."""
+        return (self.table or self.root).resolve()
 
     @cached_property
     def fingerprint(self) -> str:
@@ -124,12 +131,14 @@ def list_source(options: DataOptions) -> Listing:
         DataError: The folder or the table is refused, or an option has no effect.
     """
     assert not isinstance(options.source, Arrays)
+    if options.names_table and options.layout is not None:
+        raise DataError(f"--layout is for folders, but {options.source} is a table of labels; leave it out")
     if options.names_table:
         return list_table(options, options.cache_folder or get_default_cache())
     for flag, value in (("--images", options.images), ("--columns", options.columns)):
         if value is not None:
             raise DataError(f"{flag} belongs to a table of labels, but {options.source} is none; leave it out")
-    return scan(options.source)
+    return scan(options.source, options.layout)
 
 
 def open_dataset(
@@ -165,6 +174,7 @@ def open_dataset(
     if cache is None and known_cache is not None and has_pack(listing, image, known_cache):
         cache = known_cache
     pack = open_pack(listing, image, cache or get_default_cache())
+    listing, pack = leave_out_small_classes(listing, pack, options)
     require_images(pack, listing)
     label_of = {name: label for label, name in enumerate(listing.classes)}
     left_out = dict.fromkeys(listing.strays, "lies in no class folder")
@@ -173,7 +183,8 @@ def open_dataset(
     return Dataset(
         root=listing.root,
         pack=pack,
-        labels=np.array([label_of[record.label] for record in listing.records], dtype=np.int64),
+        # Files of classes that are left out are in no split, so their labels are never used.
+        labels=np.array([label_of.get(record.label, 0) for record in listing.records], dtype=np.int64),
         classes=listing.classes,
         splits=split(listing, pack, options, seed=seed),
         left_out=left_out,
@@ -181,6 +192,7 @@ def open_dataset(
         share=share,
         n_listed=len(whole.records),
         table=listing.table,
+        listing=listing,
     )
 
 

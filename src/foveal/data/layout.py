@@ -6,7 +6,7 @@ Where a tree could mean two things, it is refused with a question, and `Layout` 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from foveal.data.folders import Contents, FolderReader, normalise
 from foveal.data.junk import holds_runs
@@ -73,6 +73,8 @@ def read_layout(root: Path, reader: FolderReader, chosen: LayoutOption | None = 
     Raises:
         DataError: The tree has no class folders, or could mean two things.
     """
+    if chosen is not None and chosen not in get_args(LayoutOption):
+        raise DataError(f"unknown layout {chosen!r}; choose from {', '.join(get_args(LayoutOption))}")
     folders = _list_class_level(root, reader)
     top_files = [root / entry.name for entry in reader.read(root).files]
     if not folders:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from foveal.data.arrays import Arrays
 from foveal.data.label_columns import Columns
+from foveal.data.layout import LayoutOption
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class DataOptions:
     """The folder for decoded images. By default it is the user's cache folder."""
     images: str | os.PathLike[str] | None = None
     """The folder that the paths in a table of labels belong to. By default it is the table's own folder."""
+    layout: LayoutOption | None = None
+    """What the folders are, where that is asked: "classes" if the first folders are classes, "splits" if they
+    are splits, "subfolders" if the folders in them are classes."""
     columns: Columns | None = None
     """The columns of a table of labels, where their names do not tell: "path=file,label=species", with "split"
     and "group" likewise. "none" stands for no column."""

@@ -24,6 +24,7 @@ from foveal import progress
 from foveal.data.arrays import Arrays
 from foveal.data.decode import Decoding, resize_images
 from foveal.data.decode_worker import Outcome
+from foveal.data.deep_range import find_range
 from foveal.data.scan import Listing
 from foveal.data.workers import decode_files
 from foveal.errors import DataError, OutsideError
@@ -148,6 +149,7 @@ def _build(folder: Path, listing: Listing, image: Image) -> None:
         channels=1 if image.channels == "grey" else 3,
         fit=image.fit,
         background=image.background,
+        max_pixels=image.max_pixels,
     )
     file = folder / "pixels"
     with outside_faults(file):
@@ -178,10 +180,9 @@ def _decode_deep_files(
     ranges = {index: outcome.deep for index, outcome in outcomes.items() if outcome.deep is not None}
     if not ranges:
         return decoding
-    low, high = min(low for low, _ in ranges.values()), max(high for _, high in ranges.values())
-    decoding = replace(decoding, deep_range=(low, high))
+    decoding = replace(decoding, deep_range=find_range(ranges.values()))
     jobs = [(index, listing.records[index].path) for index in sorted(ranges)]
-    with progress.bar(len(jobs), "scaling deep greyscale", "images") as bar:
+    with progress.bar(len(jobs), "scaling deep images", "images") as bar:
         outcomes.update(
             decode_files(
                 listing.root, jobs, decoding=decoding, pixels=file, n_images=len(listing.records), bar=bar
@@ -275,7 +276,7 @@ def _evict(packs: Path, *, keep: Path) -> None:
 
 
 def require_images(pack: Pack, listing: Listing) -> None:
-    """Refuse a pack if no image of some class and split can be read.
+    """Refuse a pack if no image of some class and split can be read. Classes left out do not matter.
 
     Raises:
         DataError: A class has no readable image. The message has the reason of its first file.
@@ -284,7 +285,7 @@ def require_images(pack: Pack, listing: Listing) -> None:
         return
     readable = {(listing.records[i].folder, listing.records[i].label) for i in pack.decoded_indices}
     for index, record in enumerate(listing.records):
-        if (record.folder, record.label) not in readable:
+        if (record.folder, record.label) not in readable and record.label in listing.classes:
             depth = 1 if listing.layout == "flat" else 2
             folder = listing.root.joinpath(*record.path.split("/")[:depth])
             raise DataError(

@@ -3,7 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -51,7 +51,8 @@ def split(listing: Listing, pack: Pack, options: DataOptions, *, seed: int) -> S
     if groups is not None:
         _refuse_torn_groups(folders, validation_folder, groups)
     label_of = {name: label for label, name in enumerate(listing.classes)}
-    labels = [label_of[record.label] for record in listing.records]
+    # Files of classes that are left out have an error in the pack, so their labels are never used.
+    labels = [label_of.get(record.label, 0) for record in listing.records]
     empty = np.empty(0, dtype=np.int64)
 
     def divide(indices: Ints, shares: Sequence[int]) -> list[Ints]:
@@ -77,6 +78,50 @@ def split(listing: Listing, pack: Pack, options: DataOptions, *, seed: int) -> S
     train, validation = divide(train_parts[0], (9, 1))
     rule = "a tenth of train validates, stratified"
     return Splits(train=(train,), validation=validation, test=test, rule=rule)
+
+
+def leave_out_small_classes(listing: Listing, pack: Pack, options: DataOptions) -> tuple[Listing, Pack]:
+    """Leave out the classes that cannot be learned or divided, as long as two classes stay.
+
+    A class is left out if none of its files can be read, or if it has fewer different images than there are
+    splits to be drawn: three in a flat layout, two where a tenth of `train` validates.
+
+    Returns:
+        The listing without these classes, and the pack with a reason for each of their files.
+    """
+    needed = _count_drawn_parts(listing, options)
+    contents: dict[str, set[str]] = {label: set() for label in listing.classes}
+    for index in pack.decoded_indices:
+        record = listing.records[index]
+        if needed == 1 or record.folder in ("", "train"):
+            contents[record.label].add(pack.digests[index])
+    small = {label: len(digests) for label, digests in contents.items() if len(digests) < needed}
+    if not small or len(listing.classes) - len(small) < 2:
+        return listing, pack
+    reasons = {
+        label: f"the class {printable(label)} is left out: it has {_count(n)} to train on, and needs {needed}"
+        for label, n in small.items()
+    }
+    errors = {
+        index: pack.errors.get(index, reasons[record.label])
+        for index, record in enumerate(listing.records)
+        if index in pack.errors or record.label in small
+    }
+    classes = tuple(label for label in listing.classes if label not in small)
+    notes = (*listing.notes, *reasons.values())
+    return replace(listing, classes=classes, notes=notes), replace(pack, errors=errors)
+
+
+def _count(n_images: int) -> str:
+    return "no readable image" if n_images == 0 else f"{n_images} different image{'s' * (n_images > 1)}"
+
+
+def _count_drawn_parts(listing: Listing, options: DataOptions) -> int:
+    """Return into how many parts the training images are divided at random."""
+    if listing.layout == "flat":
+        return 3
+    has_validation = _find_validation_folder(listing, options.validation_split) is not None
+    return 1 if has_validation or options.validation_split == "none" else 2
 
 
 def check_options(listing: Listing, options: DataOptions) -> tuple[str | None, list[str] | None]:
