@@ -20,9 +20,10 @@ from pathlib import Path
 from foveal import progress
 from foveal.data.csv_table import NEEDED, read_csv
 from foveal.data.label_columns import ColumnChoice, choose_columns, get_cells, parse_columns
+from foveal.data.layout import Layout
 from foveal.data.options import DataOptions
 from foveal.data.parquet import get_extension, iter_images, name_images, read_parquet
-from foveal.data.scan import Layout, Listing, Record
+from foveal.data.scan import Listing, Record
 from foveal.data.table import MAX_NAMES_IN_MESSAGE, Table, list_some
 from foveal.data.table_files import (
     IMAGE_SUFFIXES,

@@ -57,7 +57,9 @@ class Reading:
     strays: tuple[Path, ...] = ()
     """The files outside class folders."""
     notes: tuple[str, ...] = ()
-    """What the user should know of how the tree was read, a sentence each."""
+    """What the user may want to know of how the tree was read, a sentence each."""
+    warnings: tuple[str, ...] = ()
+    """What may be read wrongly, a sentence each."""
     unlabelled: Path | None = None
     """The test folder, if its images lie in no class folders."""
 
@@ -100,6 +102,7 @@ def read_layout(root: Path, reader: FolderReader, chosen: LayoutOption | None = 
         class_folders=reading.class_folders,
         strays=strays,
         notes=notes,
+        warnings=reading.warnings,
         unlabelled=reading.unlabelled,
     )
 
@@ -115,11 +118,11 @@ def _list_class_level(folder: Path, reader: FolderReader) -> list[Path]:
     return folders
 
 
-def _read_flat(folders: Iterable[Path], notes: Sequence[str] = ()) -> Reading:
+def _read_flat(folders: Iterable[Path], warnings: Sequence[str] = ()) -> Reading:
     class_folders = tuple(
         ClassFolder(path=folder, label=normalise(folder.name), split="") for folder in folders
     )
-    return Reading(layout="flat", class_folders=class_folders, notes=tuple(notes))
+    return Reading(layout="flat", class_folders=class_folders, warnings=tuple(warnings))
 
 
 def _read_subfolders(root: Path, folders: list[Path], reader: FolderReader) -> Reading:
@@ -254,13 +257,13 @@ def _read_classes(
     if hold_the_same(contents):
         ask(root, folders, contents)
     question_split_suffixes(root, folders)
-    notes = [
+    warnings = [
         f"{printable(folder.name)} is read as a class, because it holds no folders; if it is a split, "
         f"give it class folders, or move it elsewhere"
         for folder in folders
         if folder.name in split_of
     ]
-    return _read_flat(folders, notes)
+    return _read_flat(folders, warnings)
 
 
 def _read_splits_below_classes(

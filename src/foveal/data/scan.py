@@ -61,7 +61,9 @@ class Listing:
     unusable: Mapping[str, str] = field(default_factory=dict)
     """The reason for every file that a table names or passes over and that cannot be used, by its path."""
     notes: tuple[str, ...] = ()
-    """What the user should know of how the folders were read, a sentence each."""
+    """What the user may want to know of how the folders were read, a sentence each."""
+    warnings: tuple[str, ...] = ()
+    """What the user must know of classes that are left out or may be none, a sentence each."""
     passed_over: Mapping[str, int] = field(default_factory=dict)
     """The number of hidden files and files of other programs, by the name that they or their folder have."""
     unlabelled: str = ""
@@ -92,7 +94,7 @@ def scan(root: str | os.PathLike[str], layout: LayoutOption | None = None) -> Li
     reader = FolderReader(root)
     reading = read_layout(root, reader, layout)
     records_in = [list(_iter_records(folder, reader)) for folder in reading.class_folders]
-    kept, notes = _leave_out_empty_classes(reading, records_in, reader)
+    kept, warnings = _leave_out_empty_classes(reading, records_in, reader)
     records = [record for index in kept for record in records_in[index]]
     _check_classes(root, reading, kept)
     return Listing(
@@ -102,7 +104,8 @@ def scan(root: str | os.PathLike[str], layout: LayoutOption | None = None) -> Li
         classes=tuple(sorted({record.label for record in records})),
         strays=tuple(sorted({reader.get_relative_path(file) for file in reading.strays})),
         unusable=dict(sorted(reader.left_out.items())),
-        notes=(*reading.notes, *notes),
+        notes=reading.notes,
+        warnings=(*reading.warnings, *warnings),
         passed_over=dict(reader.passed_over),
         unlabelled="" if reading.unlabelled is None else reader.get_relative_path(reading.unlabelled),
         n_unlabelled=_count_unlabelled(reading, reader),
@@ -142,13 +145,13 @@ def _leave_out_empty_classes(
         is_lacking = folders[index].label in labels and not _has_twin(folders, records_in, index)
         if is_lacking or len(labels) < 2:
             raise DataError(_describe_empty_class(folders[index], reader))
-    notes = []
+    warnings = []
     for index in empty:
         reader.leave_out(folders[index].path, "is a class folder without images")
         if folders[index].label not in labels:
             place = printable(reader.get_relative_path(folders[index].path))
-            notes.append(f"the class folder {place} holds no image, so it is left out")
-    return [index for index, records in enumerate(records_in) if records], notes
+            warnings.append(f"the class folder {place} holds no image, so it is left out")
+    return [index for index, records in enumerate(records_in) if records], warnings
 
 
 def _has_twin(folders: Sequence[ClassFolder], records_in: Sequence[list[Record]], index: int) -> bool:

@@ -99,7 +99,7 @@ def leave_out_small_classes(listing: Listing, pack: Pack, options: DataOptions) 
     if not small or len(listing.classes) - len(small) < 2:
         return listing, pack
     reasons = {
-        label: f"the class {printable(label)} is left out: it has {_count(n)} to train on, and needs {needed}"
+        label: f"the class {printable(label)} is left out: it has {_count(n)}, and needs {needed}"
         for label, n in small.items()
     }
     errors = {
@@ -108,8 +108,8 @@ def leave_out_small_classes(listing: Listing, pack: Pack, options: DataOptions) 
         if index in pack.errors or record.label in small
     }
     classes = tuple(label for label in listing.classes if label not in small)
-    notes = (*listing.notes, *reasons.values())
-    return replace(listing, classes=classes, notes=notes), replace(pack, errors=errors)
+    warnings = (*listing.warnings, *reasons.values())
+    return replace(listing, classes=classes, warnings=warnings), replace(pack, errors=errors)
 
 
 def _count(n_images: int) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from foveal.commands import show_command
 from foveal.comparison.models import Contender, compare_models
 from foveal.comparison.recipes import RecipeComparison, RecipeRuns, compare_recipes
 from foveal.comparison.result import Comparison
@@ -202,9 +203,8 @@ class _Predictions:
 def _load_predictions(run: Run, split: EvaluationSplit) -> _Predictions:
     evaluation = run.evaluation(split)
     if evaluation is None:
-        raise RunError(
-            f"{run.path} has not been evaluated; first: foveal evaluate {run.path} --split {split}"
-        )
+        command = show_command("evaluate", run.path, "--split", split)
+        raise RunError(f"{run.path} has not been evaluated; first: {command}")
     files = run.folder.dataset.splits[split].files
     logits, labels = run.load_predictions(evaluation)
     if len(files) != len(labels):

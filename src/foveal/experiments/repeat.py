@@ -11,17 +11,17 @@ from typing import Any
 import numpy as np
 
 from foveal import progress
+from foveal.commands import quote_word, show_command
 from foveal.comparison.seed_variance import Spread, VarianceComponents, summarize_spread, variance_components
 from foveal.data.arrays import Arrays
 from foveal.data.options import DataOptions, DataSource
 from foveal.errors import DataError, RecipeError, RunError, UserError
 from foveal.evaluation.metrics import format_percent
-from foveal.evaluation.predict import load_predictions
-from foveal.files.atomic import outside_faults, write_json
+from foveal.files.atomic import outside_faults, write_json_with_digest
 from foveal.files.run_folder import default_run_path
 from foveal.files.run_records import EvaluationSplit
 from foveal.files.typed_file import read_file
-from foveal.files.typed_json import plain
+from foveal.files.typed_json import to_json
 from foveal.recipe.budget import Budget
 from foveal.recipe.overrides import Settings, parse_settings
 from foveal.recipe.recipe import Recipe
@@ -239,7 +239,8 @@ def load_group(path: str | os.PathLike[str]) -> Group:
     runs = [Run(folder / f"seed-{seed}") for seed in range(count)]
     for run in runs:
         if not run.folder.finished:
-            raise RunError(f"{run.path} is not finished; go on with: foveal repeat … --out {folder}")
+            go_on = f"foveal repeat … --out={quote_word(folder)}"
+            raise RunError(f"{run.path} is not finished; go on with: {go_on}")
     return _summarize(folder, runs)
 
 
@@ -283,7 +284,7 @@ def _create_group(path: Path, request: GroupRequest, runs: int) -> None:
         raise RunError(f"{path} exists already and is no group of runs; choose another --out")
     with outside_faults(path):
         path.mkdir(parents=True, exist_ok=True)
-    write_json(file, plain(GroupRecord(schema=SCHEMA, asked=request, runs=runs)))
+    write_json_with_digest(file, to_json(GroupRecord(schema=SCHEMA, asked=request, runs=runs)))
 
 
 def _choose_split(run: Run) -> EvaluationSplit:
@@ -296,11 +297,10 @@ def _summarize(path: Path, runs: Sequence[Run]) -> Group:
     for run in runs:
         evaluation = run.evaluation(split)
         if evaluation is None:
-            raise RunError(f"{run.path} was not judged on its {split} split; foveal evaluate {run.path}")
+            command = show_command("evaluate", run.path, "--split", split)
+            raise RunError(f"{run.path} was not judged on its {split} split; {command}")
         evaluations.append(evaluation)
-        logits, labels = load_predictions(
-            run.folder.predictions, split, n=evaluation.n, classes=len(evaluation.classes)
-        )
+        logits, labels = run.load_predictions(evaluation)
         correct.append(logits.argmax(axis=1) == labels)
     accuracies = tuple(evaluation.accuracy for evaluation in evaluations)
     files = [run.folder.dataset.splits[split].files for run in runs]

@@ -1,16 +1,17 @@
 """The list of the runs in a folder, read from the small files of each run."""
 
 import os
-import platform
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, ClassVar, Final, Literal, NamedTuple, get_args, overload
 
+from foveal.commands import show_command
 from foveal.errors import FovealError, RecipeError, RunError
 from foveal.files.events import FINISHED, State, Trained
 from foveal.files.lock import read_writer
+from foveal.files.processes import is_running
 from foveal.files.run_folder import RunFolder
 from foveal.files.typed_file import read_file
 from foveal.progress import printable
@@ -278,18 +279,13 @@ def _read_files(path: Path, name: str) -> ListedRun:
 
 def _describe_lost_process(path: Path) -> str | None:
     """Return a note if the process that trained a run has ended without saving its state, else None."""
-    if os.name != "posix":  # on Windows, os.kill would end the process
-        return None
     writer = read_writer(path)
-    if writer is None or writer.host != platform.node() or not 0 < writer.pid < 2**31:
+    if writer is None:
         return None
-    try:
-        os.kill(writer.pid, 0)  # signal 0 checks only whether the process exists
-    except ProcessLookupError:
-        return f"its process ended without a word; go on with: foveal resume {path}"
-    except OSError:
-        pass  # the process exists and belongs to another user
-    return None
+    go_on = f"go on with: {show_command('resume', path)}"
+    if writer.ended:
+        return f"its process stopped before the end of training; {go_on}"
+    return f"its process ended without a word; {go_on}" if is_running(writer) is False else None
 
 
 def _format_percent(share: float | None) -> str:

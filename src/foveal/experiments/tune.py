@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from foveal import progress
+from foveal.commands import show_command
 from foveal.data.options import DataOptions, DataSource
 from foveal.errors import DivergenceError, Interrupted, RecipeError, RunError
 from foveal.evaluation.metrics import format_percent
@@ -25,13 +26,13 @@ from foveal.experiments.study import (
     load_study,
     read_trial,
 )
-from foveal.files.atomic import outside_faults, write_json
+from foveal.files.atomic import outside_faults, write_json_with_digest
 from foveal.files.events import CutShort, EpochEnded, GivenUp
 from foveal.files.lock import LOCK, WRITER, only_writer
 from foveal.files.run_folder import RunFolder, default_run_path
 from foveal.files.run_records import EpochRecord
 from foveal.files.typed_file import read_file
-from foveal.files.typed_json import plain
+from foveal.files.typed_json import to_json
 from foveal.recipe import builtin
 from foveal.recipe.budget import Budget
 from foveal.recipe.overrides import Settings, apply_settings, describe_changes, parse_settings
@@ -144,7 +145,7 @@ def search(request: TuneRequest, *, seconds_spent: float = 0.0) -> Study:
     with only_writer(path):
         if not any(path.glob("trial-*")):
             record = StudyRecord(schema=SCHEMA, asked=study_request, again=command, trials=())
-            write_json(path / STUDY_FILE, plain(record))
+            write_json_with_digest(path / STUDY_FILE, to_json(record))
         _refuse_changed_data(path, cache)
         _Search(options).run()
         study = load_study(path)
@@ -291,7 +292,7 @@ class _Search:
             if settings is None:
                 progress.line("no combination of these settings was found that was not tried before")
                 return
-            write_json(file, plain(replace(record, trials=(*record.trials, settings))))
+            write_json_with_digest(file, to_json(replace(record, trials=(*record.trials, settings))))
 
     def _train_trial(self, trial: Trial, ended: Sequence[Trial]) -> None:
         settings = [f"{path}={value}" for path, value in trial.settings.items()]
@@ -336,7 +337,7 @@ class _Search:
             resume(trial.path, cache=options.data.cache, options=train_options)
         except RunError as error:
             raise RunError(
-                f"{error} (foveal resume {trial.path}; once that is done, the same command goes on)"
+                f"{error} ({show_command('resume', trial.path)}; once that is done, the same command goes on)"
             ) from error
 
     def _has_time(self, ended: Sequence[Trial]) -> bool:

@@ -1,12 +1,12 @@
 """What a report tells of a run: its records, its evaluations and the findings from them."""
 
-import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
+from foveal.commands import show_command
 from foveal.evaluation.metrics import Evaluation
 from foveal.evaluation.roc import ClassCurves
 from foveal.files.events import Event, LearningRateCut, Resumed, Trained
@@ -128,12 +128,14 @@ class Report:
     @property
     def command(self) -> str:
         """The shell command that trains the same run again from its `recipe.json`."""
-        parts = ["foveal", "train", PurePath(self.environment.data).name, "--recipe", "recipe.json"]
-        for option in ("validation", "group", "seed"):
+        words = ["--recipe", "recipe.json"]
+        for option in ("layout", "validation", "group", "seed"):
             value = getattr(self.environment, option)
-            if value is not None:
-                parts += [f"--{option}", str(value)]
-        return shlex.join(parts)
+            if str(value).startswith("-"):  # it must not be taken for an option
+                words.append(f"--{option}={value}")
+            elif value is not None:
+                words += [f"--{option}", str(value)]
+        return show_command("train", PurePath(PurePath(self.environment.data).name), *words)
 
     @property
     def _end(self) -> Trained | None:

@@ -17,6 +17,7 @@ from pathlib import PurePath
 from typing import Any, Final, Protocol
 
 from foveal import progress
+from foveal.commands import show_command
 from foveal.errors import MissingExtraError, RecipeError
 from foveal.files.run_folder import RunFolder
 from foveal.files.run_records import EpochRecord
@@ -114,7 +115,7 @@ class Loggers:
                     reason = progress.printable(_CREDENTIALS.sub("//", " ".join(str(error).split())), 200)
                     progress.warn(
                         f"{kind} takes nothing ({reason}); training goes on, and what is missing is sent "
-                        f"later, or by: foveal resume {self._folder.path} --log {kind}"
+                        f"later, or by: {show_command('resume', self._folder.path, '--log', kind)}"
                     )
                 self._retry_at[kind] = time.monotonic() + RETRY_SECONDS
                 self._open.pop(kind, None)

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from foveal import progress
+from foveal.commands import show_command
 from foveal.data.batches import (
     count_steps_per_epoch,
     get_training_parts,
@@ -312,7 +313,7 @@ def _save_and_leave(session: Session, interruption: Interruption) -> NoReturn:
     session.folder.add_event(TrainingInterrupted(epoch=session.epoch, step=session.step))
     raise Interrupted(
         f"interrupted in epoch {session.epoch}, everything is saved; "
-        f"go on with: foveal resume {session.folder.path}",
+        f"go on with: {show_command('resume', session.folder.path)}",
         run=session.folder.path,
         signal_number=interruption.signal_number,
     )

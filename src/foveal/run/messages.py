@@ -1,13 +1,26 @@
 """What a run tells on standard error while it trains."""
 
+from pathlib import Path
+
+import numpy as np
+
 from foveal import progress
+from foveal.commands import show_command
 from foveal.data.dataset import Dataset
 from foveal.engine.compiled import load_library
 from foveal.files.run_records import EpochRecord
 from foveal.models import registry
 from foveal.planning.plan import Plan
 from foveal.reporting.budget_findings import format_duration
+from foveal.tables import text_table
 from foveal.training.session import Session
+
+MAX_CLASSES_SHOWN = 12
+"""The number of classes up to which all are shown before training. Of more, the first and last are."""
+N_FIRST_CLASSES, N_LAST_CLASSES = 6, 3
+"""How many of many classes are shown."""
+MAX_NAMES_SHOWN = 4
+"""The number of names of files passed over that are shown."""
 
 
 def tell_plan(plan: Plan, seconds_spent: float) -> None:
@@ -25,6 +38,8 @@ def tell_plan(plan: Plan, seconds_spent: float) -> None:
 def tell_start(session: Session, dataset: Dataset, steps_per_epoch: int) -> None:
     """Tell what trains on what, and where it is kept, before the first step."""
     splits = dataset.splits
+    tell_classes(dataset)
+    tell_listing(dataset, session.folder.path)
     trainable, other = registry.count_parameters(session.state.network)
     progress.line(
         f"{session.recipe.name}: {trainable:,} trainable and {other:,} other parameters, "
@@ -44,6 +59,47 @@ def tell_start(session: Session, dataset: Dataset, steps_per_epoch: int) -> None
             f"{kernels.description}; install a C compiler, gcc or clang"
         )
     progress.line(f"run folder: {session.folder.path}")
+
+
+def tell_classes(dataset: Dataset) -> None:
+    """Tell the classes and how many images each has in every split, the first and last of many classes."""
+    splits = dataset.splits
+    parts = {"training": np.concatenate(splits.train), "validation": splits.validation, "test": splits.test}
+    counts = {name: dataset.count_classes(part) for name, part in parts.items() if len(part)}
+    rows = [
+        [progress.printable(name, 40), *(f"{count[label]:,}" for count in counts.values())]
+        for label, name in enumerate(dataset.classes)
+    ]
+    if len(rows) > MAX_CLASSES_SHOWN:
+        n_more = len(rows) - N_FIRST_CLASSES - N_LAST_CLASSES
+        rows[N_FIRST_CLASSES:-N_LAST_CLASSES] = [[f"… {n_more:,} more", *([""] * len(counts))]]
+    header = [f"{len(dataset.classes):,} classes", *counts]
+    for line in text_table(header, rows, right=set(range(1, len(header)))).splitlines():
+        progress.line(line)
+
+
+def tell_listing(dataset: Dataset, run: Path) -> None:
+    """Tell how the folders were read, what was passed over, and how to use images without classes."""
+    listing = dataset.listing
+    if listing is None:
+        return
+    for note in listing.notes:
+        progress.line(note)
+    for warning in listing.warnings:
+        progress.warn(warning)
+    if listing.passed_over:
+        n_files = sum(listing.passed_over.values())
+        names = sorted(listing.passed_over, key=lambda name: (-listing.passed_over[name], name))
+        counted = [f"{progress.printable(name, 40)} ({listing.passed_over[name]:,})" for name in names]
+        shown = ", ".join(counted[:MAX_NAMES_SHOWN])
+        more = f" and {len(names) - MAX_NAMES_SHOWN:,} other names" if len(names) > MAX_NAMES_SHOWN else ""
+        progress.line(f"passed over, as hidden or left by other programs: {n_files:,} files: {shown}{more}")
+    if listing.unlabelled:
+        command = show_command("predict", run, listing.root / listing.unlabelled)
+        progress.warn(
+            f"the {listing.n_unlabelled:,} images in {progress.printable(listing.unlabelled)} have no "
+            f"classes, so they test nothing; after training: {command}"
+        )
 
 
 def tell_epoch(session: Session, record: EpochRecord, seconds: float, per_epoch: int) -> None:
