@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,23 @@ def image(seed: int) -> np.ndarray:
 
 
 def test_a_worker_answers_each_chunk_with_a_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decode_worker, "_limit_memory", lambda: None)  # it would stay for the other tests
+    monkeypatch.setattr(
+        decode_worker, "_limit_memory", lambda n_bytes: None
+    )  # it would stay for the other tests
     (tmp_path / "a.png").write_bytes(encode_png(image(1)))
     file = tmp_path / "pixels"
     np.zeros((3, 8, 8, 3), np.uint8).tofile(file)
-    header = {"root": str(tmp_path), "pixels": str(file), "n_images": 3, "decoding": DECODING.to_json()}
+    np.zeros(1, np.int64).tofile(tmp_path / "place")
+    monkeypatch.setattr(decode_worker, "_end_with", lambda parent: None)
+    header = {
+        "root": str(tmp_path),
+        "pixels": str(file),
+        "place": str(tmp_path / "place"),
+        "n_images": 3,
+        "decoding": DECODING.to_json(),
+        "measure": False,
+        "parent": os.getppid(),
+    }
     lines = [header, [[2, "a.png"]], [[0, "gone.png"]]]
     answers = io.StringIO()
     decode_worker.run_worker(io.StringIO("".join(json.dumps(line) + "\n" for line in lines)), answers)

@@ -3,32 +3,48 @@
 Packing and prediction both decode here, so a model always gets images as it got them in training.
 """
 
+import importlib
 import io
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageColor, ImageOps, UnidentifiedImageError
 from PIL.Image import Resampling, Transpose
 
+from foveal.data.colour import convert_to_srgb, flatten
+from foveal.data.decode_errors import DecodeError as DecodeError
+from foveal.data.decode_errors import DeepImageError as DeepImageError
+from foveal.data.deep import DeepImage, open_deep, scale_deep
 from foveal.data.png import has_valid_checksums, read_plain_png
-from foveal.errors import DataError, RecipeError
+from foveal.data.truncation import (
+    find_jpeg_damage,
+    find_webp_zero_tail,
+    open_jpeg_end,
+    read_jpeg_layout,
+)
+from foveal.errors import RecipeError
 from foveal.files.typed_json import read
-from foveal.recipe.recipe import ResizeMode
-from foveal.types import Bools, Floats, Pixels
+from foveal.recipe.recipe import MAX_PIXELS, ResizeMode
+from foveal.types import Pixels
 
-FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF")
-"""The formats of images that are read."""
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "WEBP", "TIFF", "AVIF", "HEIF")
+"""The formats of images that are read. HEIF (HEIC) needs the package pillow-heif."""
 MAX_FILE_BYTES = 100_000_000
 """The largest size of a file. A larger file is rejected before it is read."""
-MAX_PIXELS = 25_000_000
-"""The largest size of a picture. A larger one is rejected before decoding; one of this size takes 300 MB."""
-MAX_BAND_PIXELS = 1_000_000
-"""The number of pixels of a large picture that are processed at a time."""
+SECONDS_PER_FILE = 1.0
+"""The processor time that the smallest file may take."""
+SECONDS_PER_MEGAPIXEL = 0.2
+"""The processor time that each million pixels of a picture adds."""
+SLOW_FORMATS = {"AVIF": 4, "HEIF": 4}
+"""How many times as long each million pixels of a format may take, which is a video's in truth."""
 
-_DEEP_MODES = ("I", "I;16", "I;16B", "I;16L", "F")
+_HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 _EXIF_ORIENTATION = 0x0112
+_TIFF_SAMPLES = 277
+_FLAT_STEPS = 2  # the differences of 8-bit values in a line of one colour
 _TRANSPOSE_OF_ORIENTATION = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -39,21 +55,6 @@ _TRANSPOSE_OF_ORIENTATION = {
     8: Transpose.ROTATE_90,
 }
 """The operation that makes an image of each EXIF orientation upright. Other images are upright already."""
-
-
-class DecodeError(DataError):
-    """A file cannot be used as an image. The message is the reason."""
-
-
-class DeepImageError(DecodeError):
-    """The image is deep greyscale, and no range is known that scales it to 8 bits.
-
-    `low` and `high` are the lowest and the highest value of the image.
-    """
-
-    def __init__(self, low: float, high: float) -> None:
-        super().__init__("deep greyscale, but the model's data set had none, so no range is known for it")
-        self.low, self.high = low, high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,9 @@ class Decoding:
     background: str
     """The colour behind transparent pixels and around padded images."""
     deep_range: tuple[float, float] | None = None
-    """The values of deep greyscale that become 0 and 255, or None if the data set has no deep greyscale."""
+    """The values of deep images that become 0 and 255, or None if the data set has no deep images."""
+    max_pixels: int = MAX_PIXELS
+    """The largest number of pixels of a picture. A larger one is rejected before it is decoded."""
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= 512:
@@ -108,35 +111,40 @@ class Decoded:
     grey: bool
     """Whether all channels are equal."""
     clipped: int
-    """The number of deep greyscale pixels outside the range."""
+    """The number of deep pixels outside the range."""
+    notes: tuple[str, ...] = ()
+    """What is to be noted of the file: kinds of `foveal.data.file_notes`."""
 
 
-def decode(content: bytes, decoding: Decoding) -> Decoded:
+def decode(content: bytes, decoding: Decoding, *, allow: Callable[[float], None] | None = None) -> Decoded:
     """Decode an image file to pixels, uint8 (S, S, C): upright, on an opaque background, resized.
 
+    Args:
+        content: The bytes of the file.
+        decoding: The settings that make pixels of bytes.
+        allow: A function that gets the seconds which a large picture may take, before it is decoded.
+
     Raises:
-        DeepImageError: It is deep greyscale, and `decoding` has no range for it.
+        DeepImageError: It is a deep image, and `decoding` has no range for it.
         DecodeError: It is no image, a broken one, a too large one, or of a format that is not read.
     """
-    if (image := _decode_plain_png(content)) is not None:
-        return _convert_and_resize(image, decoding, clipped=0)
+    if (image := _decode_plain_png(content, decoding.max_pixels)) is not None:
+        return _convert_and_resize(image, decoding)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # they are about broken metadata, not about pixels
             if content[:2] in (b"II", b"MM"):  # but the tags of a TIFF tell how and where its pixels are
                 warnings.filterwarnings("error", category=UserWarning)
                 warnings.filterwarnings("ignore", message="Metadata Warning")
-            return _decode(content, decoding)
+            return _decode(content, decoding, allow)
     except DecodeError:
         raise
     except UnidentifiedImageError:
-        raise DecodeError("no image in a known format: " + ", ".join(FORMATS)) from None
+        raise DecodeError(_explain_unknown_format(content)) from None
     except MemoryError:
         raise DecodeError("takes more memory to decode than an image of its size should") from None
-    except Image.DecompressionBombError:
-        raise DecodeError(f"far too many pixels; at most {MAX_PIXELS:,} are read") from None
     except Exception as error:  # decoders raise a dozen different types on broken files
-        raise DecodeError(f"cannot be decoded: {error or type(error).__name__}") from error
+        raise DecodeError(f"cannot be decoded: {_explain_fault(content, error)}") from error
 
 
 def read_dimensions(content: bytes) -> tuple[int, int]:
@@ -146,47 +154,162 @@ def read_dimensions(content: bytes) -> tuple[int, int]:
         DecodeError: It is no image of a format that is read.
     """
     try:
-        with Image.open(io.BytesIO(content), formats=FORMATS) as file:
+        with _open(content) as file:
             return file.size
+    except DecodeError:
+        raise
     except Exception as error:  # as in `decode`
         raise DecodeError(f"cannot be read: {error or type(error).__name__}") from error
 
 
-def _decode(content: bytes, decoding: Decoding) -> Decoded:
+def _explain_unknown_format(content: bytes) -> str:
+    """Return the reason for which no decoder takes a file."""
+    if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
+        return (
+            "a TIFF file of a kind that is not read (64-bit values, say), or with damaged tags; save it with "
+            "8 or 16 bits a value, or as 32-bit floats"
+        )
+    kinds = {
+        b"\xff\xd8\xff": "JPEG",
+        b"\x89PNG": "PNG",
+        b"GIF8": "GIF",
+        b"RIFF": "WebP" if content[8:12] == b"WEBP" else "",
+    }
+    for magic, name in kinds.items():
+        if name and content.startswith(magic):
+            return f"cannot be decoded: a {name} file with a damaged or incomplete header"
+    return "no image in a known format: " + ", ".join(FORMATS)
+
+
+def _explain_fault(content: bytes, error: Exception) -> str:
+    """Return what a decoder complains about, in words that fit the file."""
+    text = str(error) or type(error).__name__
+    if content[:2] in (b"II", b"MM"):
+        if "EXIF" in text or "Truncated File Read" in text:
+            return "the TIFF file is cut off, or its tags are damaged"
+        if text.startswith("decoder error"):
+            return "the compressed pixels of the TIFF file are cut off or damaged"
+    return text
+
+
+def _open(content: bytes) -> Image.Image:
+    """Open an image file. Its size is whatever its header says."""
+    if content[4:8] == b"ftyp" and content[8:12] in _HEIF_BRANDS:
+        _register_heif()
+    limit = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = None  # the data set's own limit is checked with its own words
+    try:
+        file = Image.open(io.BytesIO(content), formats=FORMATS if "HEIF" in Image.OPEN else FORMATS[:-1])
+    finally:
+        Image.MAX_IMAGE_PIXELS = limit
+    return file
+
+
+def _register_heif() -> None:
+    """Let Pillow read HEIF files, if the package for that is installed."""
+    if "HEIF" in Image.OPEN:
+        return
+    try:
+        heif = importlib.import_module("pillow_heif")
+    except ImportError:
+        raise DecodeError(
+            "a HEIC picture, which needs one more package: pip install 'foveal[heic]'"
+        ) from None
+    heif.options.DECODE_THREADS = 1  # each worker has a core
+    heif.register_heif_opener()
+
+
+def _decode(content: bytes, decoding: Decoding, allow: Callable[[float], None] | None) -> Decoded:
     """Decode any image file. All errors of decoders may come out."""
     if not content:
         raise DecodeError("the file is empty")
-    with Image.open(io.BytesIO(content), formats=FORMATS) as file:
-        if file.width * file.height > MAX_PIXELS:
-            raise DecodeError(f"{file.width} × {file.height} pixels; at most {MAX_PIXELS:,} are read")
-        file.load()  # the first frame
-        if file.format == "PNG":
-            if not has_valid_checksums(content):
-                raise DecodeError("damaged: its checksum does not match")
-            _scale_transparency(file, depth=content[24])
-        image = _apply_orientation(file)
+    jpeg = read_jpeg_layout(content) if content.startswith(b"\xff\xd8") else None
+    if jpeg is not None:
+        if (damage := find_jpeg_damage(content, jpeg)) is not None:
+            raise DecodeError(damage)
+        content = open_jpeg_end(content, jpeg)
+    with _open(content) as file:
+        n_pixels = file.width * file.height
+        if n_pixels > decoding.max_pixels:
+            raise DecodeError(
+                f"{file.width} × {file.height} pixels; at most {decoding.max_pixels:,} are read "
+                "(--max-pixels)"
+            )
+        if allow is not None and n_pixels > 1_000_000:
+            allow(compute_seconds(n_pixels, file.format))
+        notes = _note_parts(file)
+        deep = open_deep(file, open_again=lambda: _open(content))
+        if deep is None:
+            file.load()  # the first frame
+        _check_loaded(file, content, deep)
+        image = file._new(file.im)  # without the decoder, which may hold a frame or two
+        exif_orientation = _read_orientation(file)
+    del file
     clipped = 0
-    if image.mode in _DEEP_MODES:
-        image, clipped = _scale_deep(image, decoding)
-    return _convert_and_resize(_flatten(image, decoding.background), decoding, clipped=clipped)
+    if deep is not None:
+        image, clipped = scale_deep(deep, decoding.deep_range)
+        image.info["icc_profile"] = deep.image.info.get("icc_profile") if deep.layout == "colour" else None
+        del deep
+    image = _apply_orientation(image, exif_orientation)
+    image, change = convert_to_srgb(image)
+    flat, transparent = flatten(image, decoding.background)
+    del image
+    notes += [change] if change else []
+    notes += ["transparent"] if transparent else []
+    notes += ["outside"] if clipped else []
+    return _convert_and_resize(flat, decoding, clipped=clipped, notes=tuple(notes))
 
 
-def _convert_and_resize(image: Image.Image, decoding: Decoding, *, clipped: int) -> Decoded:
+def compute_seconds(n_pixels: int, file_format: str | None) -> float:
+    """Return the processor time that a picture may take."""
+    factor = SLOW_FORMATS.get(file_format or "", 1)
+    return SECONDS_PER_FILE + SECONDS_PER_MEGAPIXEL * factor * n_pixels / 1e6
+
+
+def _note_parts(file: Image.Image) -> list[str]:
+    """Return notes on what of a file is not used. It is opened, and not loaded."""
+    notes = []
+    if file.format != "MPO" and getattr(file, "is_animated", False):  # cameras add previews to photographs
+        notes.append("pages")
+    if file.format == "TIFF":
+        tags: Any = file.tag_v2  # type: ignore[attr-defined]
+        n_samples = tags.get(_TIFF_SAMPLES, 1)
+        if n_samples > len(file.getbands()) and n_samples > 3:
+            notes.append("channels")
+    return notes
+
+
+def _check_loaded(file: Image.Image, content: bytes, deep: DeepImage | None) -> None:
+    """Refuse a loaded file if something shows only now that it is damaged or cut off."""
+    if file.format == "PNG":
+        if not has_valid_checksums(content):
+            raise DecodeError("damaged: its checksum does not match")
+        if deep is None:
+            _scale_transparency(file, depth=content[24])
+    elif file.format == "WEBP" and find_webp_zero_tail(content):
+        bottom = file.crop((0, file.height - 1, file.width, file.height)).convert("RGB")
+        if any(high - low > _FLAT_STEPS for low, high in bottom.getextrema()):  # type: ignore[misc]
+            raise DecodeError("cut off: the rest of the file is filled with zeros")
+
+
+def _convert_and_resize(
+    image: Image.Image, decoding: Decoding, *, clipped: int = 0, notes: tuple[str, ...] = ()
+) -> Decoded:
     """Convert an upright, opaque image (mode L or RGB) to the recipe's channels and size."""
     mode = "L" if decoding.channels == 1 else "RGB"
     values = resize_image(image if image.mode == mode else image.convert(mode), decoding).tobytes()
     pixels = np.frombuffer(values, dtype=np.uint8).reshape(decoding.size, decoding.size, decoding.channels)
     grey = mode == "L" or values[0::3] == values[1::3] == values[2::3]
-    return Decoded(pixels=pixels, grey=grey, clipped=clipped)
+    return Decoded(pixels=pixels, grey=grey, clipped=clipped, notes=notes)
 
 
-def _decode_plain_png(content: bytes) -> Image.Image | None:
+def _decode_plain_png(content: bytes, max_pixels: int = MAX_PIXELS) -> Image.Image | None:
     """Decode a plain PNG file. The result is None for every other file.
 
     For 32 × 32 pixels this takes half as long as `Image.open`, which gives the same pixels. No file is
     refused here: `Image.open` gets every unusual file, and finds the reasons of all refusals.
     """
-    png = read_plain_png(content, max_pixels=MAX_PIXELS)
+    png = read_plain_png(content, max_pixels=max_pixels)
     if png is None:
         return None
     try:
@@ -197,85 +320,23 @@ def _decode_plain_png(content: bytes) -> Image.Image | None:
 
 def _scale_transparency(file: Image.Image, *, depth: int) -> None:
     """Scale a PNG's transparent colour to 8 bits. Pillow scales only the pixels."""
-    match file.info.get("transparency"):
-        case int(grey) if file.mode == "L":
-            file.info["transparency"] = grey * 255 // (2**depth - 1)
-        case tuple(colour) if depth == 16:
-            file.info["transparency"] = tuple(value >> 8 for value in colour)
+    grey = file.info.get("transparency")
+    if isinstance(grey, int) and file.mode == "L":
+        file.info["transparency"] = grey * 255 // (2**depth - 1)
 
 
-def _apply_orientation(file: Image.Image) -> Image.Image:
-    """Return the image upright, by its EXIF orientation."""
+def _read_orientation(file: Image.Image) -> int:
     try:
-        transpose = _TRANSPOSE_OF_ORIENTATION.get(file.getexif().get(_EXIF_ORIENTATION, 1))
+        orientation = file.getexif().get(_EXIF_ORIENTATION, 1)
     except Exception:  # the metadata are broken, but the pixels are whole
-        return file
-    return file if transpose is None else file.transpose(transpose)
+        return 1
+    return orientation if isinstance(orientation, int) else 1
 
 
-def _iter_bands(image: Image.Image) -> Iterator[tuple[int, Image.Image]]:
-    """Yield bands of rows of an image, each with its first row. A small image is one band.
-
-    Band by band, work that needs several copies of an image, or eight bytes a pixel, takes little memory.
-    """
-    rows = max(1, MAX_BAND_PIXELS // image.width)
-    if image.height <= rows:
-        yield 0, image
-        return
-    for top in range(0, image.height, rows):
-        yield top, image.crop((0, top, image.width, min(top + rows, image.height)))
-
-
-def _scale_deep(image: Image.Image, decoding: Decoding) -> tuple[Image.Image, int]:
-    """Scale deep greyscale to 8 bits by the data set's range. Return the number of pixels outside it, too."""
-    if decoding.deep_range is None:
-        raise DeepImageError(*_find_range(image))
-    low, high = decoding.deep_range
-    factor = 255 / (high - low) if high > low else 0.0
-    grey, alpha = Image.new("L", image.size), Image.new("L", image.size, 255)
-    clipped, transparent = 0, False
-    for top, band in _iter_bands(image):
-        values, opaque = _read_deep_values(band)
-        scaled = np.clip(((values - low) * factor).round(), 0, 255).astype(np.uint8)
-        grey.paste(Image.fromarray(scaled), (0, top))
-        clipped += int((((values < low) | (values > high)) & opaque).sum())
-        if not opaque.all():
-            transparent = True
-            alpha.paste(Image.fromarray(np.where(opaque, 255, 0).astype(np.uint8)), (0, top))
-    if transparent:
-        grey.putalpha(alpha)
-    return grey, clipped
-
-
-def _find_range(image: Image.Image) -> tuple[float, float]:
-    """Return the lowest and the highest value of deep greyscale: of its opaque pixels, if it has any."""
-    all_bounds, opaque_bounds = [], []
-    for _, band in _iter_bands(image):
-        values, opaque = _read_deep_values(band)
-        all_bounds += [values.min(), values.max()]
-        if opaque.any():
-            opaque_bounds += [values[opaque].min(), values[opaque].max()]
-    bounds = opaque_bounds or all_bounds
-    return float(min(bounds)), float(max(bounds))
-
-
-def _read_deep_values(band: Image.Image) -> tuple[Floats, Bools]:
-    """Return the values of deep greyscale, float64 (H, W), and whether each is opaque."""
-    values = np.asarray(band).astype(np.float64)
-    if not np.isfinite(values).all():
-        raise DecodeError("has pixels that are not numbers")
-    return values, values != band.info.get("transparency")
-
-
-def _flatten(image: Image.Image, background: str) -> Image.Image:
-    """Return the image in mode L or RGB, with the background behind transparent pixels."""
-    if not image.has_transparency_data:
-        return image.convert("L" if image.mode in ("L", "1") else "RGB")
-    flat = Image.new("RGB", image.size)
-    for top, band in _iter_bands(image):
-        under = Image.new("RGBA", band.size, ImageColor.getrgb(background)[:3])
-        flat.paste(Image.alpha_composite(under, band.convert("RGBA")).convert("RGB"), (0, top))
-    return flat
+def _apply_orientation(image: Image.Image, orientation: int) -> Image.Image:
+    """Return the image upright, by its EXIF orientation."""
+    transpose = _TRANSPOSE_OF_ORIENTATION.get(orientation)
+    return image if transpose is None else image.transpose(transpose)
 
 
 def resize_image(image: Image.Image, decoding: Decoding) -> Image.Image:
@@ -311,7 +372,7 @@ def resize_images(images: Pixels, decoding: Decoding) -> Pixels:
     resized = np.empty(shape, dtype=np.uint8)
     for index, pixels in enumerate(images):
         plane = np.ascontiguousarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels)
-        resized[index] = _convert_and_resize(Image.fromarray(plane), decoding, clipped=0).pixels
+        resized[index] = _convert_and_resize(Image.fromarray(plane), decoding).pixels
     return resized
 
 

@@ -1,14 +1,16 @@
 """Decodes images in parallel: worker processes fill one file of pixels.
 
-A file that kills its decoder ends a worker, not the run. Nothing is pickled. A script needs no
-`if __name__ == "__main__"`, as it would with the processes of multiprocessing.
+A file that kills its decoder ends a worker, not the run, and costs no other file its outcome. Nothing is
+pickled. A script needs no `if __name__ == "__main__"`, as it would with the processes of multiprocessing.
 """
 
 import json
 import os
 import shlex
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
@@ -18,29 +20,44 @@ from queue import Empty, SimpleQueue
 from threading import Event, Thread
 from typing import IO, Any, Self
 
-from foveal.data.decode import Decoding
+import numpy as np
+
+from foveal.data.decode import Decoding, compute_seconds
 from foveal.data.decode_worker import Outcome
 from foveal.errors import OutsideError
 from foveal.progress import Bar, printable
+from foveal.types import Ints
 
 MAX_FILES_PER_CHUNK = 256
 """The number of files that a worker gets at a time: enough to work fast, and few enough to move a bar."""
-MAX_SECONDS_PER_FILE = 30.0
-"""The time that a file may take. A picture of the permitted size can be written so that it takes days."""
+MAX_STALL_SECONDS = 30.0
+"""The time by the clock that a file may take beside the processor time that its size allows."""
 MAX_START_SECONDS = 120.0
 """The time that a worker may take to start."""
 WORKER_COMMAND = (sys.executable, "-P", "-m", "foveal.data.decode_worker")
 """The command of a worker process."""
+_MIN_FILES_PER_CHUNK = 8
+_CHUNKS_PER_WORKER = 8  # of few files, so that the slow ones among them are shared out
 _WATCH_INTERVAL = 0.25  # seconds
+_MAX_DEATHS = 2  # of workers by the same file
 
 Job = tuple[int, str]
 """The index of an image in the pixel file, and the path of its file."""
 
 
 def decode_files(
-    root: Path, jobs: Sequence[Job], *, decoding: Decoding, pixels: Path, n_images: int, bar: Bar
+    root: Path,
+    jobs: Sequence[Job],
+    *,
+    decoding: Decoding,
+    pixels: Path,
+    n_images: int,
+    bar: Bar,
+    measure: bool = False,
 ) -> dict[int, Outcome]:
     """Decode files into a pixel file, in as many processes as there are usable cores.
+
+    A file that takes far longer than a picture of its size should is given up, and need not be tried again.
 
     Args:
         root: The folder that relative paths belong to.
@@ -49,19 +66,30 @@ def decode_files(
         pixels: An existing file of `n_images` × S × S × C bytes.
         n_images: The number of images in that file.
         bar: A progress bar that counts files.
+        measure: Whether the outcomes tell how many seconds each file took.
 
     Returns:
-        The outcome for each index.
+        The outcome for each index, in the order of the jobs.
 
     Raises:
         OutsideError: No worker process can be started.
     """
-    header = {"root": str(root), "pixels": str(pixels), "n_images": n_images, "decoding": decoding.to_json()}
-    chunks = [jobs[start : start + MAX_FILES_PER_CHUNK] for start in range(0, len(jobs), MAX_FILES_PER_CHUNK)]
+    header = {
+        "root": str(root),
+        "pixels": str(pixels),
+        "n_images": n_images,
+        "decoding": decoding.to_json(),
+        "measure": measure,
+        "parent": os.getpid(),
+    }
+    n_chunks = max(_CHUNKS_PER_WORKER * count_usable_cores(), -(-len(jobs) // MAX_FILES_PER_CHUNK))
+    size = max(_MIN_FILES_PER_CHUNK, -(-len(jobs) // n_chunks))
+    chunks = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+    patience = MAX_STALL_SECONDS + compute_seconds(decoding.max_pixels, "HEIF")
     outcomes: dict[int, Outcome] = {}
     with (
-        _WorkerPool(header) as workers,
-        ThreadPoolExecutor(max(1, min(_count_usable_cores(), len(chunks)))) as threads,
+        _WorkerPool(header, patience) as workers,
+        ThreadPoolExecutor(max(1, min(count_usable_cores(), len(chunks)))) as threads,
     ):
         try:
             for future in as_completed([threads.submit(workers.decode, chunk) for chunk in chunks]):
@@ -71,14 +99,15 @@ def decode_files(
             workers.stop()
             threads.shutdown(wait=False, cancel_futures=True)
             raise
-    return outcomes
+    return {index: outcomes[index] for index, _ in jobs}
 
 
 class _WorkerPool:
     """The worker processes of one call. A thread ends the processes whose answer is overdue."""
 
-    def __init__(self, header: dict[str, object]) -> None:
+    def __init__(self, header: dict[str, object], patience: float) -> None:
         self._header = header
+        self._patience = patience
         self._stopping = Event()
         self._finished = Event()
         self._workers: list[_Worker] = []
@@ -94,13 +123,14 @@ class _WorkerPool:
             worker.end()  # all of them at once
         for worker in self._workers:
             worker.close()
+            worker.forget_place()
 
     def decode(self, chunk: Sequence[Job]) -> dict[int, Outcome]:
         """Decode files with an idle worker, or with a new one. It returns the outcome for each index."""
         try:
             worker = self._idle.get_nowait()
         except Empty:
-            worker = _Worker(self._header, self._stopping)
+            worker = _Worker(self._header, self._patience, self._stopping)
             self._workers.append(worker)
         outcomes = worker.decode(chunk)
         self._idle.put(worker)
@@ -121,27 +151,69 @@ class _WorkerPool:
 class _Worker:
     """A worker process, which is started when needed, and again after it died."""
 
-    def __init__(self, header: dict[str, object], stopping: Event) -> None:
-        self._header = header
+    def __init__(self, header: dict[str, object], patience: float, stopping: Event) -> None:
+        self._patience = patience
         self._stopping = stopping
         self._process: subprocess.Popen[str] | None = None
-        self._deadline: float | None = None  # of the next answer, on the clock of `time.monotonic`
+        self._place_file, self._place = _create_place()
+        self._header = {**header, "place": str(self._place_file)}
+        self._place_then = -1  # the place at which the watch last saw the process, and since when
+        self._deadline: float | None = None  # on the clock of `time.monotonic`
         self._late = False
 
     def decode(self, chunk: Sequence[Job]) -> list[Outcome]:
-        """Decode files, and return their outcomes in the same order."""
-        if self._process is None:
-            self._start()
-        answer = self._request(chunk, MAX_SECONDS_PER_FILE + len(chunk))
-        if isinstance(answer, list):
-            return [
-                Outcome(digest, error, deep and tuple(deep), *rest) for digest, error, deep, *rest in answer
-            ]
-        self.kill()
+        """Decode files, and return their outcomes in the same order.
+
+        The process tells at which file it is. So if it ends early, that file alone is to blame. A file that
+        took too long is given up at once. One at which the process died is tried again after the others.
+        """
+        outcomes: dict[int, Outcome] = {}
+        n_deaths = [0] * len(chunk)
+        pending = list(range(len(chunk)))
+        while pending:
+            if self._process is None:
+                self._start()
+            answers, fault = self._decode_some([chunk[number] for number in pending])
+            outcomes.update(zip(pending, answers, strict=False))
+            if fault is None:
+                break
+            self.kill()
+            suspect = pending[max(len(answers), min(int(self._place[0]), len(pending) - 1))]
+            fault, is_final = self._explain(fault)
+            pending = [number for number in pending[len(answers) :] if number != suspect]
+            n_deaths[suspect] += 1
+            if is_final or n_deaths[suspect] == _MAX_DEATHS:
+                outcomes[suspect] = Outcome(error=fault, retry=not is_final)
+            else:
+                pending.append(suspect)
+        return [outcomes[number] for number in range(len(chunk))]
+
+    def _decode_some(self, jobs: Sequence[Job]) -> tuple[list[Outcome], str | None]:
+        """Return the outcomes of the first jobs, and why the others have none."""
+        self._place[0] = -1
+        outcomes: list[Outcome] = []
+        answer = self._request(jobs, self._patience)
+        while isinstance(answer, list):
+            outcomes += map(Outcome.from_json, answer)
+            if len(outcomes) >= len(jobs):
+                return outcomes[: len(jobs)], None
+            answer = self._read_answer(self._patience)
+        return outcomes, str(answer)
+
+    def _explain(self, fault: str) -> tuple[str, bool]:
+        """End the process, and return why a file ended it, and whether it would do so another time, too."""
+        process = self._process
         self.close()
-        if len(chunk) > 1:  # one file is the cause: find out which
-            return [outcome for job in chunk for outcome in self.decode([job])]
-        return [Outcome(error=answer, retry=True)]
+        if self._late:
+            return fault, True
+        if process is not None and process.returncode == -getattr(signal, "SIGPROF", 0) != 0:
+            return "takes far longer to decode than a picture of its size should", True
+        return fault, False
+
+    def forget_place(self) -> None:
+        """Remove the file in which the process notes its place."""
+        del self._place  # Windows cannot remove a file that is mapped
+        self._place_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """End the process at once."""
@@ -149,8 +221,13 @@ class _Worker:
             process.kill()
 
     def kill_if_late(self) -> None:
-        """End the process at once if its answer is overdue."""
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        """End the process at once if it has been at the same file for too long."""
+        deadline, place = self._deadline, int(self._place[0])
+        if deadline is None:
+            return
+        if place != self._place_then:
+            self._place_then, self._deadline = place, time.monotonic() + self._patience
+        elif time.monotonic() > deadline:
             self._late = True
             self.kill()
 
@@ -196,10 +273,16 @@ class _Worker:
         if self._stopping.is_set():
             raise CancelledError
         assert self._process is not None
-        self._late, self._deadline = False, time.monotonic() + seconds
+        self._late = False
         with suppress(OSError):  # it died, so there will be no answer
             _pipe(self._process.stdin).write(json.dumps(value) + "\n")
             _pipe(self._process.stdin).flush()
+        return self._read_answer(seconds)
+
+    def _read_answer(self, seconds: float) -> Any:  # noqa: ANN401 - JSON
+        """Return the next answer, or a text that tells why there is none."""
+        assert self._process is not None
+        self._deadline = time.monotonic() + seconds
         answer = _pipe(self._process.stdout).readline()
         self._deadline = None
         if answer.endswith("\n"):
@@ -210,12 +293,24 @@ class _Worker:
         return f"the decoder took longer than {seconds:.0f} seconds" if self._late else "the decoder died"
 
 
+def _create_place() -> tuple[Path, Ints]:
+    """Create the file in which a process notes at which job of its chunk it is."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="foveal-place-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(np.int64(-1).tobytes())
+        return Path(name), np.asarray(np.memmap(name, dtype=np.int64, mode="r+", shape=(1,)))
+    except OSError as error:
+        raise OutsideError(f"cannot write to {tempfile.gettempdir()}: {error.strerror}") from error
+
+
 def _pipe(end: IO[str] | None) -> IO[str]:
     assert end is not None
     return end
 
 
-def _count_usable_cores() -> int:
+def count_usable_cores() -> int:
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

@@ -19,6 +19,8 @@ ResizeMode = Literal["stretch", "crop", "pad"]
 """What happens to an image that is not square before it is resized."""
 Channels = Literal["rgb", "grey", "auto"]
 """The colour channels of images. `auto` means grey if every image of the data set is grey, else RGB."""
+MAX_PIXELS = 25_000_000
+"""The largest size of a picture by default. One of this size takes up to 450 MB while it is decoded."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,9 +39,15 @@ class Image:
     """`rgb` (three channels), `grey` (luminance) or `auto` (grey if every image of the data set is grey)."""
     background: str = "black"
     """The colour under transparent pixels and around padded images: a CSS name or #rrggbb."""
+    max_pixels: int = MAX_PIXELS
+    """The largest number of pixels of a picture. A larger one is left out before it is decoded."""
 
     def __post_init__(self) -> None:
         require(8 <= self.size <= 512, f"image.size is {self.size}; it must lie between 8 and 512 pixels")
+        require(
+            1 <= self.max_pixels <= 1_000_000_000,
+            f"image.max_pixels is {self.max_pixels}; it must lie between 1 and 1,000,000,000",
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
