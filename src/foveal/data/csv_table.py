@@ -124,7 +124,7 @@ def _describe_encoding(path: Path, content: bytes, encoding: str, error: Unicode
             decoded = content.decode(codes)
         except UnicodeDecodeError:
             continue
-        if any(0x3040 <= ord(each) < 0xD7B0 for each in decoded) and len(high) > 8:
+        if re.search(r"[\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af]{4}", decoded):
             name, iconv = f"{words} or another East Asian encoding", candidate
             break
     else:

@@ -86,7 +86,7 @@ def list_table(options: DataOptions, cache: Path) -> Listing:
 
     Raises:
         DataError: The file is no such table, a column is missing or ambiguous, or rows contradict each other.
-        ModuleNotFoundError: The table is a Parquet file, and pyarrow is not installed.
+        MissingExtraError: The table is a Parquet file, and pyarrow is not installed.
     """
     assert isinstance(options.source, str | os.PathLike)
     path = Path(options.source)

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from foveal.data.table import Table
-from foveal.errors import DataError
+from foveal.errors import DataError, MissingExtraError
 
 _ROWS_PER_BATCH = 256  # images are read in such pieces
 _MAX_NAME_BYTES = 200  # of an extracted file's name, where 255 are possible
@@ -34,7 +34,7 @@ def read_parquet(path: Path) -> Table:
 
     Raises:
         DataError: The file is damaged.
-        ModuleNotFoundError: pyarrow is not installed.
+        MissingExtraError: pyarrow is not installed.
     """
     with _open(path) as file:
         schema = file.schema_arrow
@@ -104,9 +104,11 @@ def _is_plain_name(name: str) -> bool:
 @contextmanager
 def _open(path: Path) -> Iterator[Any]:
     """Open a Parquet file for the block."""
-    import pyarrow
-    from pyarrow import parquet
-
+    try:
+        import pyarrow
+        from pyarrow import parquet
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("pyarrow", "parquet") from error
     try:
         with parquet.ParquetFile(path) as file:
             yield file
