@@ -33,6 +33,12 @@ def question_splits(
                 f"{printable(str(folder))} is a split and holds splits, {show(sorted(names))}; "
                 f"keep one level of splits in {root}"
             )
+        for each, held in zip(inner, contents, strict=True):
+            if held.names and each.name in read_split_names([each.name]):
+                raise DataError(
+                    f"{printable(str(folder))} is a split and holds {printable(each.name)}, which is the "
+                    f"name of a split and holds folders; if it is a class, say --layout splits, else move it"
+                )
         if hold_the_same(contents):
             raise DataError(
                 f"the folders in {printable(str(folder))} all hold the same folders: "
