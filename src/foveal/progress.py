@@ -12,6 +12,8 @@ from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Protocol
 
+from foveal.errors import OutsideError
+
 
 def printable(text: str, limit: int = 200) -> str:
     """Return a name from outside that is harmless on a terminal.
@@ -65,13 +67,23 @@ def warn(text: str) -> None:
 
 
 def _write(text: str) -> None:
-    if sys.stderr.isatty():
-        from tqdm import tqdm
+    """Write a line on standard error.
 
-        tqdm.write(text, file=sys.stderr)  # above any bar that is showing
-    else:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+    Raises:
+        OutsideError: It cannot be written, because it goes into a file on a full disk, say.
+    """
+    try:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            tqdm.write(text, file=sys.stderr)  # above any bar that is showing
+        else:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        raise
+    except OSError as error:
+        raise OutsideError(f"standard error cannot be written: {error.strerror or error}") from error
 
 
 class Bar(Protocol):

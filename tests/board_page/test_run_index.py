@@ -9,6 +9,7 @@ import pytest
 
 from foveal.board_page import run_index
 from foveal.board_page.run_index import RunIndex, encode_json, make_id
+from foveal.files.atomic import write_json_with_digest
 
 
 def test_what_changed_is_read_again_and_nothing_else(
@@ -30,7 +31,7 @@ def test_what_changed_is_read_again_and_nothing_else(
     file = tmp_path / "one" / "evaluation.json"
     evaluations = json.loads(file.read_text("utf-8"))
     evaluations["test"]["accuracy"] = 0.125
-    file.write_text(json.dumps(evaluations), "utf-8")
+    write_json_with_digest(file, evaluations)
     assert index.read_runs()[run_id].test_accuracy == 0.125 != before
     assert read[2:] == ["one"]
     shutil.rmtree(tmp_path / "one")

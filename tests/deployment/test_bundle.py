@@ -13,6 +13,7 @@ import foveal
 from foveal.data.decode import encode_png
 from foveal.deployment import bundle
 from foveal.errors import ModelError
+from foveal.files.atomic import write_json_with_digest
 from foveal.files.typed_json import to_json
 
 
@@ -128,12 +129,14 @@ def test_a_run_that_is_not_finished_has_no_model(finished: Path, tmp_path: Path)
         lambda config: config["decoding"].pop("fit"),
         lambda config: config["classes"].append("one more"),
         lambda config: config["recipe"]["model"].update(widths=[9]),
+        lambda config: config.update(threshold=1.5),
+        lambda config: config.pop("threshold"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(model: Path, damage) -> None:
     config = json.loads((model / "config.json").read_text())
     damage(config)
-    (model / "config.json").write_text(json.dumps(config))
+    write_json_with_digest(model / "config.json", config)
     with pytest.raises(ModelError, match=str(model)):
         bundle.load_bundle(model)
 

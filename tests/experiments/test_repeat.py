@@ -15,6 +15,7 @@ from foveal.data.options import DataOptions
 from foveal.errors import DataError, Interrupted, RecipeError, RunError
 from foveal.experiments import repeat as repeating
 from foveal.experiments.repeat import load_group
+from foveal.files.atomic import write_json_with_digest
 from foveal.run.options import TrainRequest
 
 
@@ -111,7 +112,7 @@ def test_other_runs_in_the_folder_are_refused(
     with pytest.raises(RecipeError, match="one is the least"):
         foveal.repeat(data, runs=0, out=tmp_path / "x", **same)
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "group.json").write_text('{"schema": 1}')
+    write_json_with_digest(tmp_path / "broken" / "group.json", {"schema": 1})
     with pytest.raises(RunError, match="not as Foveal wrote it: group lacks asked, runs"):
         load_group(tmp_path / "broken")
 

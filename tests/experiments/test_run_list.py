@@ -15,7 +15,7 @@ import foveal
 from foveal.cli.main import main
 from foveal.errors import RecipeError, RunError
 from foveal.experiments import run_list
-from foveal.files.atomic import read_json
+from foveal.files.atomic import encode_line, read_json, write_json_with_digest
 from foveal.files.run_folder import RunFolder
 
 EPOCH = {
@@ -35,7 +35,7 @@ def make_run(
 ) -> Path:
     """Write the small files of a run, as training has them; `more` are those of what came after."""
     folder.mkdir(parents=True)
-    (folder / "recipe.json").write_text(json.dumps({"name": f"recipe-{seed}"}))
+    write_json_with_digest(folder / "recipe.json", {"name": f"recipe-{seed}"})
     environment = {
         "foveal": "0",
         "threads": 1,
@@ -47,7 +47,7 @@ def make_run(
         "cache": None,
         "own_augmentation": False,
     }
-    (folder / "environment.json").write_text(json.dumps(environment))
+    write_json_with_digest(folder / "environment.json", environment)
     (folder / "dataset.json").write_text("not to be read for a list")
     events: list[dict[str, object]] = [
         {"event": "created", "time": began},
@@ -56,12 +56,12 @@ def make_run(
     if "seconds" in more:
         trained = {"stopped": "finished", "seconds": more["seconds"], "steps": 9}
         events.append({"event": "trained", "time": began, **trained})
-    (folder / "events.jsonl").write_text("".join(json.dumps(each) + "\n" for each in events))
-    (folder / "history.jsonl").write_text(json.dumps(EPOCH) + "\n")
+    (folder / "events.jsonl").write_bytes(b"".join(map(encode_line, events)))
+    (folder / "history.jsonl").write_bytes(encode_line(EPOCH))
     if "test" in more:
         accuracies = {"validation": 0.5, "test": more["test"]}
         judged = {split: {"n": 8, "loss": 1.0, "accuracy": value} for split, value in accuracies.items()}
-        (folder / "evaluation.json").write_text(json.dumps(judged))
+        write_json_with_digest(folder / "evaluation.json", judged)
     return folder
 
 
@@ -79,6 +79,14 @@ def test_a_real_run(finished: Path) -> None:
     assert found.date.timestamp() == pytest.approx((finished / "recipe.json").stat().st_mtime, abs=600)
     (itself,) = foveal.runs(finished)
     assert (itself.name, itself.test_accuracy) == (".", found.test_accuracy)
+
+
+def with_digest(content: str) -> bytes:
+    """Add a digest to every JSON object of a content, so that something else is wrong with it."""
+    try:
+        return b"".join(encode_line(json.loads(line)) for line in content.splitlines())
+    except (ValueError, TypeError, AttributeError, RecursionError):
+        return content.encode()
 
 
 def test_a_run_under_way_shows_its_best_epoch(finished: Path, tmp_path: Path) -> None:
@@ -107,11 +115,11 @@ def test_a_run_whose_process_is_gone_says_so(tmp_path: Path) -> None:
         (os.getpid(), platform.node(), False),
         (ended.pid, "elsewhere.example", False),
     ):
-        (run / ".writer.json").write_text(json.dumps({"pid": pid, "host": host, "since": "now"}))
+        write_json_with_digest(run / ".writer.json", {"pid": pid, "host": host, "since": "now"})
         (found,) = foveal.runs(tmp_path)
         assert found.state == "training"
         assert (found.reason is not None) is gone
-    (run / ".writer.json").write_text(json.dumps({"pid": ended.pid, "host": platform.node(), "since": ""}))
+    write_json_with_digest(run / ".writer.json", {"pid": ended.pid, "host": platform.node(), "since": ""})
     assert "foveal resume" in repr(foveal.runs(tmp_path))
 
 
@@ -138,7 +146,7 @@ def test_orders(tmp_path: Path) -> None:
     ("file", "content", "reason"),
     [
         ("recipe.json", "{", "cannot be read"),
-        ("recipe.json", "[]", "recipe is []; it must be"),
+        ("recipe.json", "[]", "it is no JSON object"),
         ("recipe.json", '{"name": 3}', "name"),
         ("recipe.json", "[" * 100_000, "cannot be read"),
         ("environment.json", "{}", "lacks"),
@@ -148,7 +156,7 @@ def test_orders(tmp_path: Path) -> None:
         ("history.jsonl", "\x00\x01\n", "line 1"),
         ("history.jsonl", '{"epoch": NaN}\n', "history"),
         ("evaluation.json", '{"validation": null}', "lacks test"),
-        ("evaluation.json", '{"validation": null, "test": {"n": 8, "accuracy": 1e999}}', "accuracy"),
+        ("evaluation.json", '{"validation": null, "test": {"n": 8, "accuracy": 1e999}}', "digest"),
         ("evaluation.json", "9" * 5000, "cannot be read"),
         (".writer.json", "{}", "lacks pid"),
         (".writer.json", "9" * 20_000, "larger than"),
@@ -156,7 +164,7 @@ def test_orders(tmp_path: Path) -> None:
 )
 def test_a_damaged_file_damages_no_other_run(tmp_path: Path, file: str, content: str, reason: str) -> None:
     make_run(tmp_path / "bad")
-    (tmp_path / "bad" / file).write_text(content)
+    (tmp_path / "bad" / file).write_bytes(with_digest(content))
     make_run(tmp_path / "good", test=0.5)
     bad, good = foveal.runs(tmp_path, sort="name")
     assert bad.state == "damaged"
@@ -200,7 +208,7 @@ def test_strange_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_names_stay_inert_in_a_notebook(tmp_path: Path) -> None:
     make_run(tmp_path / "<img src=x onerror=alert(1)>")
     (tmp_path / "bad").mkdir()
-    (tmp_path / "bad" / "recipe.json").write_text('{"name": "\\"><script>"}')
+    write_json_with_digest(tmp_path / "bad" / "recipe.json", {"name": '"><script>'})
     page = foveal.runs(tmp_path)._repr_html_()
     assert "<img" not in page
     assert "<script" not in page
@@ -209,7 +217,7 @@ def test_names_stay_inert_in_a_notebook(tmp_path: Path) -> None:
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     make_run(tmp_path / "runs" / "one", seed=7, seconds=61.25, test=0.99999)
     (tmp_path / "runs" / "two").mkdir()
-    (tmp_path / "runs" / "two" / "recipe.json").write_text("{}")
+    write_json_with_digest(tmp_path / "runs" / "two" / "recipe.json", {})
     assert main(["runs", str(tmp_path / "runs"), "--sort", "accuracy"]) == 0
     shown = capsys.readouterr().out
     assert re.search(

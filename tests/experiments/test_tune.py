@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from foveal.errors import DataError, Interrupted, RecipeError, RunError
 from foveal.experiments import tune as tuning
 from foveal.experiments.study import Study, load_study
 from foveal.experiments.tune import TuneRequest, search
+from foveal.files.atomic import write_json_with_digest
 from foveal.files.events import Event
 from foveal.recipe import builtin, overrides
 from foveal.run.options import TrainOptions
@@ -430,5 +432,7 @@ def test_images_in_memory_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_study_is_refused(study: Study, few_digits: Path, tmp_path: Path) -> None:
     for text in ("{", "[]", '{"schema": 1}', '{"schema": 1, "asked": 3, "again": [], "trials": []}'):
         (tmp_path / "study.json").write_text(text)
+        with suppress(ValueError, AttributeError):
+            write_json_with_digest(tmp_path / "study.json", json.loads(text))
         with pytest.raises(RunError):
             foveal.tune(few_digits, trials=1, out=tmp_path)

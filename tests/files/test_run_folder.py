@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from foveal.errors import RunError
+from foveal.files.atomic import encode_line, write_json_with_digest
 from foveal.files.events import (
     Created,
     Evaluated,
@@ -123,7 +124,7 @@ def test_an_event_after_a_torn_line_takes_its_place(folder: RunFolder) -> None:
 
 
 def test_a_foreign_line_of_history_is_named(folder: RunFolder) -> None:
-    (folder.path / "history.jsonl").write_text('{"epoch": 1}\n')
+    (folder.path / "history.jsonl").write_bytes(encode_line({"epoch": 1}))
     with pytest.raises(RunError, match="line 1"):
         folder.history()
 
@@ -164,8 +165,8 @@ def test_the_state_is_that_of_the_last_event(folder: RunFolder, last: Event) -> 
     ],
 )
 def test_an_event_that_foveal_did_not_write_is_refused(folder: RunFolder, line: str, complaint: str) -> None:
-    with (folder.path / "events.jsonl").open("a") as file:
-        file.write(line + "\n")
+    with (folder.path / "events.jsonl").open("ab") as file:
+        file.write(encode_line(json.loads(line)))
     with pytest.raises(RunError, match=re.escape(complaint)):
         folder.events()
 
@@ -185,12 +186,13 @@ def test_a_damaged_record_is_refused_by_name(
 ) -> None:
     path = folder.path / f"{name}.json"
     before = json.loads(path.read_text("utf-8", "surrogateescape"))
-    path.write_text(json.dumps({**before, **change}), "utf-8")
+    write_json_with_digest(path, {**before, **change})
     with pytest.raises(RunError, match=re.escape(complaint)):
         getattr(RunFolder(folder.path), name)
 
 
 def test_scores_are_read_without_the_rest(folder: RunFolder) -> None:
     score = {"n": 2, "loss": 1, "accuracy": 0.5}
-    folder.evaluation.write_text(json.dumps({"validation": None, "test": {**score, "macro": 1}, "more": 1}))
+    value = {"validation": None, "test": {**score, "macro": 1}, "more": 1}
+    write_json_with_digest(folder.evaluation, value)
     assert folder.scores == Scores(validation=None, test=Score(n=2, loss=1.0, accuracy=0.5))

@@ -20,7 +20,7 @@ from tensorboard.util.tensor_util import make_ndarray
 import foveal
 from foveal.cli.main import main
 from foveal.errors import MissingExtraError, RecipeError
-from foveal.files.atomic import read_json
+from foveal.files.atomic import append_jsonl, read_json
 from foveal.files.run_folder import RunFolder
 from foveal.run.loggers import Loggers
 
@@ -241,7 +241,8 @@ def test_an_epoch_trained_anew_is_sent_anew(finished: Path, tmp_path: Path) -> N
     lines = (folder.path / "history.jsonl").read_text().splitlines()
     last = json.loads(lines[-1])
     last["loss"] += 0.25
-    (folder.path / "history.jsonl").write_text("\n".join([*lines[:-1], json.dumps(last)]) + "\n")
+    folder.cut_history(len(lines) - 1)
+    append_jsonl(folder.path / "history.jsonl", last)
     Loggers(["tensorboard"], folder).finish()
     found = board(folder.path)
     assert found["loss/training"][-1] == (last["epoch"], pytest.approx(last["loss"], rel=1e-6))

@@ -11,6 +11,7 @@ import foveal
 from foveal.errors import RunError
 from foveal.evaluation import metrics
 from foveal.evaluation.predict import average_logits, compute_logits, make_tta_views
+from foveal.files.atomic import write_json_with_digest
 
 
 @pytest.fixture
@@ -86,12 +87,12 @@ def test_an_evaluation_from_before_there_were_views_is_read(run: foveal.Run) -> 
     stored = json.loads(run.folder.evaluation.read_text())
     for split in ("validation", "test"):
         assert stored[split].pop("views") is None
-    run.folder.evaluation.write_text(json.dumps(stored))
+    write_json_with_digest(run.folder.evaluation, stored)
     assert before is not None
     assert run.evaluation("test") == before
     assert "views of each image" not in run.report().read_text("utf-8")
     assert run.evaluate("test", views=True).views is not None
     stored["test"]["views"] = {"n": 6}
-    run.folder.evaluation.write_text(json.dumps(stored))
+    write_json_with_digest(run.folder.evaluation, stored)
     with pytest.raises(RunError, match="evaluate the run again"):
         run.evaluation("test")

@@ -21,6 +21,7 @@ from foveal.deployment.bundle import load_bundle
 from foveal.engine.compiled import load_library, without_kernels
 from foveal.errors import DataError, DivergenceError, Interrupted, ModelError, RecipeError, RunError
 from foveal.evaluation.predict import compute_logits
+from foveal.files.atomic import write_json_with_digest
 from foveal.models import registry
 from foveal.run import checkpoint_timer, loop
 from foveal.training import checkpoint
@@ -270,12 +271,12 @@ def test_resuming_with_other_data_or_threads_is_refused(
             options=foveal.TrainOptions(augment=StopAfter(4)),
         )
     environment = json.loads((tmp_path / "run" / "environment.json").read_text())
-    (tmp_path / "run" / "environment.json").write_text(json.dumps({**environment, "threads": 77}))
+    write_json_with_digest(tmp_path / "run" / "environment.json", {**environment, "threads": 77})
     with pytest.raises(RunError, match="the number of threads was 77"):
         foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))
-    (tmp_path / "run" / "environment.json").write_text(json.dumps(environment))
+    write_json_with_digest(tmp_path / "run" / "environment.json", environment)
     dataset = json.loads((tmp_path / "run" / "dataset.json").read_text())
-    (tmp_path / "run" / "dataset.json").write_text(json.dumps({**dataset, "fingerprint": "0" * 64}))
+    write_json_with_digest(tmp_path / "run" / "dataset.json", {**dataset, "fingerprint": "0" * 64})
     with pytest.raises(RunError, match="fingerprint"):
         foveal.resume(tmp_path / "run", options=foveal.TrainOptions(augment=NOTHING))
 
@@ -303,12 +304,12 @@ def test_force_goes_on_and_says_what_is_no_longer_promised(
     data = Path(shutil.copytree(few_digits, tmp_path / "data"))
     path = interrupted(data, cache, small, tmp_path / "run")
     environment = json.loads((path / "environment.json").read_text())
-    (path / "environment.json").write_text(json.dumps({**environment, "machine": "vax"}))
+    write_json_with_digest(path / "environment.json", {**environment, "machine": "vax"})
     recipe = json.loads((path / "recipe.json").read_text())
     (path / "recipe.json").write_text(json.dumps({**recipe, "epochs": 5}))
     next((data / "train" / "0").iterdir()).unlink()
     for expected, repair in (
-        ("machine's type was vax", lambda: (path / "environment.json").write_text(json.dumps(environment))),
+        ("machine's type was vax", lambda: write_json_with_digest(path / "environment.json", environment)),
         ("fingerprint", lambda: None),
     ):
         with pytest.raises(RunError, match=f"{expected}.*--force"):
@@ -728,7 +729,7 @@ def test_resuming_with_other_kernels_is_refused(
     file = tmp_path / "run" / "environment.json"
     environment = json.loads(file.read_text())
     assert environment["kernels"].endswith(load_library().description)
-    file.write_text(json.dumps({**environment, "kernels": "source 0123, compiler 1"}))
+    write_json_with_digest(file, {**environment, "kernels": "source 0123, compiler 1"})
     with pytest.raises(
         RunError, match="what Foveal's kernels are made of was source 0123, compiler 1 and is"
     ):

@@ -8,6 +8,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from types import FrameType
 from typing import NoReturn
 
@@ -56,10 +57,16 @@ def build_parser() -> argparse.ArgumentParser:
         prog="foveal", description=_DESCRIPTION, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--version", action="version", version=f"foveal {__version__}")
-    verbs = parser.add_subparsers(title="verbs", metavar="VERB", required=True, parser_class=_Parser)
+    verbs = parser.add_subparsers(title="verbs", metavar="VERB", parser_class=_Parser)
+    parser.set_defaults(call=_show_help)
     for group in (training, recipes, evaluate, experiments, board, data, predict):
         group.add_verbs(verbs)
     return parser
+
+
+def _show_help(_args: argparse.Namespace) -> int:
+    build_parser().print_help()
+    return 0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -80,7 +87,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _complain(str(missing))
         return missing.exit_code
     except BrokenPipeError:  # the reader of our output, `head` say, has seen enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE if hasattr(signal, "SIGPIPE") else 1
     except OSError as error:
         _complain(f"{error.filename or 'input or output'}: {error.strerror or error}")
@@ -103,7 +109,28 @@ def _terminate(_number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _complain(message: str) -> None:
-    print(f"foveal: {printable(' '.join(message.split()), 2000)}", file=sys.stderr)  # noqa: T201 - the one line
+    with suppress(OSError):  # where nobody can be told, the exit code tells
+        print(f"foveal: {printable(' '.join(message.split()), 2000)}", file=sys.stderr)  # noqa: T201 - the one line
+
+
+def _open_closed_streams() -> None:
+    """Open the standard streams that the caller has closed, so that no file of a run gets their number."""
+    while (descriptor := os.open(os.devnull, os.O_RDWR)) <= 2:
+        pass
+    os.close(descriptor)
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115, PTH123 - until the end
+
+
+def _abandon_unwritable_streams() -> None:
+    """Let the rest of a stream that cannot be written go nowhere: Python would end with exit code 120."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError):
+                os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 def entry() -> NoReturn:
@@ -111,10 +138,12 @@ def entry() -> NoReturn:
     # Importing torch makes half a million objects that stay. Going through them in search of garbage, again
     # and again and once more at the end, would cost a short run two seconds; so it is done less often.
     gc.set_threshold(100_000)
+    _open_closed_streams()
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a file name may be no text at all
     signal.signal(signal.SIGTERM, _terminate)  # one line and exit code 143, as Ctrl-C has its own
     code = main()
+    _abandon_unwritable_streams()
     gc.freeze()  # the process ends: nothing is to be searched any more
     sys.exit(code)

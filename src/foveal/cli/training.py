@@ -13,16 +13,19 @@ from foveal.cli.options import (
     add_data,
     add_evaluate,
     add_json,
+    add_moved_data,
     add_out,
     add_recipe,
     add_saving,
     add_seed,
     add_settings,
     get_data,
+    get_moved_data,
     get_saving,
 )
 from foveal.cli.output import print_result
 from foveal.cli.process import prepare_process, process_age
+from foveal.commands import show_command
 from foveal.errors import Interrupted
 
 if TYPE_CHECKING:
@@ -52,8 +55,8 @@ def _add_demo(verbs: Verbs) -> None:
 def _add_train(verbs: Verbs) -> None:
     train = verbs.add_parser(
         "train",
-        help="train a classifier on class folders",
-        description="Train a classifier on class folders, by a recipe or within a time budget; without "
+        help="train a classifier on class folders or a table of labels",
+        description="Train a classifier on class folders or a table of labels, by a recipe or within a time budget; without "
         "either, within five minutes. The test split is opened only with --evaluate or a budget.",
     )
     add_data(train)
@@ -85,6 +88,15 @@ def _add_resume(verbs: Verbs) -> None:
         action="store_true",
         help="go on although data, recipe, code or machine changed; the result is then not bit-identical",
     )
+    resume.add_argument(
+        "--set",
+        metavar="epochs=N",
+        dest="settings",
+        action="append",
+        default=[],
+        help="go on to another number of epochs, also after the end, where the schedule allows it",
+    )
+    add_moved_data(resume)
     add_cache(resume, default="the one it was begun with")
     add_saving(resume)
     add_json(resume)
@@ -94,23 +106,14 @@ def _add_resume(verbs: Verbs) -> None:
 def _demo(args: argparse.Namespace) -> int:
     prepare_process()
     from foveal.data import named_datasets
+    from foveal.files.run_folder import find_free_name
     from foveal.run.train import train
 
     digits = args.folder / "digits"
     if not digits.exists():
         named_datasets.get("digits", digits)
-    run = train(digits, recipe="digits", out=_find_free_name(args.folder / "run"))
+    run = train(digits, recipe="digits", out=find_free_name(args.folder / "run"))
     return _finish(run, evaluate=True, as_json=args.json, log=[])
-
-
-def _find_free_name(path: Path) -> Path:
-    """Return `path`, or with the first number that makes it free: a demo may be run again."""
-    number = 1
-    free = path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.name}-{number}")
-    return free
 
 
 def _train(args: argparse.Namespace) -> int:
@@ -148,22 +151,26 @@ def _train(args: argparse.Namespace) -> int:
 
 def _resume(args: argparse.Namespace) -> int:
     prepare_process()
-    from foveal.files.events import Planned
     from foveal.run.resume import continue_run
     from foveal.run.run import Run
 
-    run = Run(args.run, cache=args.cache)
+    run = Run(args.run, cache=args.cache, data=get_moved_data(args))
     was_finished = run.folder.finished
-    # A budget that has room for the test is kept as if nothing had come between.
-    plans = [event for event in run.folder.events() if isinstance(event, Planned)]
-    evaluate = args.evaluate or (not was_finished and any(plan.includes_test for plan in plans))
+    # What was promised when the run began is kept as if nothing had come between.
+    evaluate = args.evaluate or run.folder.lacks_promised_test
     try:
-        run = continue_run(run, force=args.force, options=get_saving(args), seconds_spent=process_age())
+        run = continue_run(
+            run,
+            force=args.force,
+            options=get_saving(args),
+            settings=args.settings,
+            seconds_spent=process_age(),
+        )
     except Interrupted as interrupted:
         _print_summary(interrupted, as_json=args.json)
         raise
-    code = _finish(run, evaluate=evaluate, as_json=args.json, log=args.log)
-    return 0 if was_finished else code
+    code = _finish(run, evaluate=evaluate, again=args.evaluate, as_json=args.json, log=args.log)
+    return 0 if was_finished and not evaluate else code
 
 
 def _print_summary(interrupted: Interrupted, *, as_json: bool) -> None:
@@ -173,14 +180,20 @@ def _print_summary(interrupted: Interrupted, *, as_json: bool) -> None:
         print_result(json.dumps(Run(interrupted.run).summary()))
 
 
-def _finish(run: "Run", *, evaluate: bool, as_json: bool, log: list[str]) -> int:
-    """Evaluate on the test split if asked to, print the outcome, and tell what can come next."""
+def _finish(run: "Run", *, evaluate: bool, as_json: bool, log: list[str], again: bool = True) -> int:
+    """Evaluate on the test split if asked to, print the outcome, and tell what can come next.
+
+    A run that is evaluated already is evaluated once more only with `again`.
+    """
     from foveal.files.events import Planned
     from foveal.planning.plan import MIN_BUDGET_FOR_SEARCH
     from foveal.run.loggers import Loggers
 
     if evaluate:
-        evaluation = run.evaluate("test") if run.has_test else run.evaluation("validation")
+        if again or run.folder.state != "evaluated":
+            evaluation = run.evaluate("test") if run.has_test else run.evaluation("validation")
+        else:
+            evaluation = run.evaluation("test")
         budgets = [event.seconds for event in run.folder.events() if isinstance(event, Planned)]
         Loggers(log, run.folder).finish()
         report = run.report(neighbours=not budgets or budgets[0] >= MIN_BUDGET_FOR_SEARCH)
@@ -189,10 +202,11 @@ def _finish(run: "Run", *, evaluate: bool, as_json: bool, log: list[str]) -> int
         else:
             figures = "" if evaluation is None else f"{evaluation}\n\n"
             print_result(f"{figures}report: {report}")
-            progress.line(f"use the model: foveal predict {run.path} IMAGE …")
+            progress.line(f"use the model: {show_command('predict', run.path, rest='IMAGE …')}")
     elif as_json:
         print_result(json.dumps(run.summary()))
     else:
         print_result(str(run.path))
-        progress.line(f"next: foveal evaluate {run.path}  or  foveal predict {run.path} IMAGE …")
+        predict = show_command("predict", run.path, rest="IMAGE …")
+        progress.line(f"next: {show_command('evaluate', run.path)}  or  {predict}")
     return 1 if run.folder.dataset.left_out else 0

@@ -18,6 +18,7 @@ from foveal import progress
 from foveal.data.archive import Member, iter_members
 from foveal.errors import DataError, MissingExtraError
 from foveal.files.atomic import outside_faults
+from foveal.files.leftovers import MAKER, remove_leftovers, sign_unfinished
 from foveal.types import Pixels
 
 DATASET_NAMES = ("cifar10", "digits")
@@ -290,16 +291,20 @@ def _complete_folder(destination: Path) -> Iterator[Path]:
                 f"{shown} cannot be made anew; name a folder inside it, such as {destination / 'data'}"
             )
         destination.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(destination.parent)
         hidden = Path(tempfile.mkdtemp(prefix=f".{destination.name}.", dir=destination.parent))
     except OSError as error:
         raise DataError(f"cannot write {shown}: {error.strerror}; name another folder") from error
     try:
+        with outside_faults(destination):
+            sign_unfinished(hidden, destination.name)
         yield hidden
         with outside_faults(destination):
             hidden.chmod(0o755)  # mkdtemp makes it private
             if destination.exists():
                 destination.rmdir()  # it was empty; if it no longer is, this raises an error
             hidden.rename(destination)
+            (destination / MAKER).unlink()
     except BaseException:
         shutil.rmtree(hidden, ignore_errors=True)
         raise

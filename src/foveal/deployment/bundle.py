@@ -3,7 +3,7 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -14,15 +14,18 @@ from safetensors.torch import save
 from torch import nn
 
 from foveal import __version__, progress
-from foveal.data.decode import Decoding
+from foveal.data.decode import Decoding, resize_images
 from foveal.data.decode_worker import Outcome
-from foveal.data.workers import decode_files
-from foveal.deployment.predictions import Prediction, Predictions, expand_patterns
+from foveal.data.workers import Job, decode_files
+from foveal.deployment.inputs import ImageInput, Item, collect_items
+from foveal.deployment.predictions import Prediction, Predictions, describe_accuracy, find_true_label
 from foveal.errors import ModelError, UserError
 from foveal.evaluation.calibration import TEMPERATURE_RANGE, softmax
 from foveal.evaluation.predict import compute_logits
 from foveal.files import tensor_file
-from foveal.files.atomic import outside_faults, read_json, write_bytes, write_json
+from foveal.files.atomic import outside_faults, read_json_with_digest, write_bytes, write_json_with_digest
+from foveal.files.lock import advise_to_finish
+from foveal.files.run_records import find_duplicate
 from foveal.files.tensor_file import TensorFileError
 from foveal.files.typed_json import read, to_json
 from foveal.models import registry
@@ -30,8 +33,8 @@ from foveal.recipe.recipe import Recipe
 
 WEIGHTS_FILE = "model.safetensors"
 """The name of the file of weights."""
-CONFIG_SCHEMA = 3
-"""The version of `config.json`. Version 1 had no digest of the weights, version 2 no temperature."""
+CONFIG_SCHEMA = 4
+"""The version of `config.json`. Version 1 had no digest of the weights, 2 no temperature, 3 no threshold."""
 MAX_CONFIG_BYTES = 16_000_000
 """The largest size of `config.json`. Most of it are names of classes."""
 MAX_CHUNK_BYTES = 64_000_000
@@ -58,14 +61,20 @@ class ModelConfig:
     """The recipe of the training."""
     temperature: float | None
     """The divisor of the logits that calibrates probabilities, or None without calibration."""
+    threshold: float | None
+    """The probability below which an answer is unsure, or None without one."""
 
     def __post_init__(self) -> None:
         low, high = TEMPERATURE_RANGE
         if self.temperature is not None and not low <= self.temperature <= high:
             raise ModelError(f"has the temperature {self.temperature:g}, which nothing calibrates to")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ModelError(f"has the threshold {self.threshold:g}, which is no probability")
         size, recipe_size = self.decoding.size, self.recipe.image.size
         if size != recipe_size:
             raise ModelError(f"names two sizes of images, {size} and {recipe_size}")
+        if (name := find_duplicate(self.classes)) is not None:
+            raise ModelError(f"names the class {name!r} twice")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +91,8 @@ class Bundle:
     """The recipe of the training."""
     temperature: float | None
     """The divisor of the logits that calibrates probabilities, or None without calibration."""
+    threshold: float | None = None
+    """The probability below which an answer is unsure. It is None where none was chosen or none is needed."""
 
     def save(self, folder: Path, *, about: str) -> None:
         """Write `model.safetensors`, `config.json` and `README.md` (`about`, as Markdown) into a folder."""
@@ -101,71 +112,118 @@ class Bundle:
             decoding=self.decoding,
             recipe=self.recipe,
             temperature=self.temperature,
+            threshold=self.threshold,
         )
         write_bytes(folder / "README.md", about.encode("utf-8", "surrogateescape"))
-        write_json(folder / "config.json", to_json(config))  # last: a folder with a config is complete
+        write_json_with_digest(
+            folder / "config.json", to_json(config)
+        )  # last: a folder with a config is complete
 
-    def predict(self, files: Iterable[str | os.PathLike[str]]) -> Predictions:
-        """Classify image files, folders of images, and glob patterns.
+    def predict(self, *images: ImageInput) -> Predictions:
+        """Classify files, folders, patterns, arrays, PIL images, bytes, open files, or lists of any of these.
 
-        A file that cannot be read keeps its place, with the reason instead of a class.
+        Arrays are uint8 (H, W), (H, W, C) or (N, H, W, C), with 1 or 3 channels (RGB). An image that cannot
+        be read keeps its place, with the reason instead of a class. Where the folders in a given folder have
+        the names of the model's classes, the accuracy is a note of the predictions.
+
+        >>> import numpy as np
+        >>> predictions = foveal.Run("runs/first").bundle.predict(np.zeros((2, 8, 8, 1), np.uint8))
+        >>> [prediction.path for prediction in predictions]
+        ['input[0]', 'input[1]']
 
         Raises:
-            ModelError: No file matches.
+            DataError: Something is no image, or an array is not of pixels. The message says what to do.
+            ModelError: There is no image.
         """
-        paths = list(expand_patterns(files))
-        if not paths:
-            raise ModelError(f"no file matches {' '.join(map(str, files))}; name images, folders or patterns")
+        items = collect_items(images)
+        if not items:
+            names = " ".join(str(image) for image in images if isinstance(image, str | os.PathLike))
+            raise ModelError(f"no file matches {names or 'an empty list'}; name images, folders or patterns")
         predictions: list[Prediction] = []
-        with progress.bar(len(paths), "predicting", "images") as bar:
+        with progress.bar(len(items), "predicting", "images") as bar:
             chunk = max(1, MAX_CHUNK_BYTES // (self.decoding.size**2 * self.decoding.channels))
-            for start in range(0, len(paths), chunk):
-                predictions += self._predict_chunk(paths[start : start + chunk], bar)
-        return Predictions(predictions)
+            for start in range(0, len(items), chunk):
+                predictions += self._predict_chunk(items[start : start + chunk], bar)
+        return Predictions(predictions, self._describe(items, predictions))
 
-    def _predict_chunk(self, paths: list[str], bar: progress.Bar) -> Iterator[Prediction]:
-        shape = (len(paths), self.decoding.size, self.decoding.size, self.decoding.channels)
+    def _predict_chunk(self, items: list[Item], bar: progress.Bar) -> Iterator[Prediction]:
+        shape = (len(items), self.decoding.size, self.decoding.size, self.decoding.channels)
         temporary = Path(tempfile.gettempdir())
         with outside_faults(temporary), tempfile.TemporaryDirectory(prefix="foveal-") as folder:
             file = Path(folder) / "pixels"
             np.zeros(shape, dtype=np.uint8).tofile(file)
-            jobs = list(enumerate(paths))
+            jobs: list[Job] = []
+            for index, item in enumerate(items):
+                if item.path is not None:
+                    jobs.append((index, item.path))
+                elif item.content is not None:  # it becomes a file, because only other processes decode
+                    content = Path(folder) / f"{index}"
+                    content.write_bytes(item.content)
+                    jobs.append((index, str(content)))
             outcomes = decode_files(
-                Path(), jobs, decoding=self.decoding, pixels=file, n_images=len(paths), bar=bar
+                Path(), jobs, decoding=self.decoding, pixels=file, n_images=len(items), bar=bar
             )
             pixels = np.fromfile(file, dtype=np.uint8).reshape(shape)
+        for index, item in enumerate(items):
+            if item.pixels is not None:
+                pixels[index] = resize_images(item.pixels, self.decoding)[0]
         n_clipped = sum(1 for outcome in outcomes.values() if outcome.clipped)
         if n_clipped:
             progress.warn(
                 f"{n_clipped} images have pixels outside the range of the model's data set; they were clipped"
             )
         probabilities = softmax(compute_logits(self.network, pixels), self.temperature)
-        for index, path in enumerate(paths):
-            yield self._make_prediction(path, outcomes[index], probabilities[index].tolist())
+        for index, item in enumerate(items):
+            outcome = outcomes.get(index, Outcome(error=item.error))
+            yield self._make_prediction(item, outcome, probabilities[index].tolist())
 
-    def _make_prediction(self, path: str, outcome: Outcome, probabilities: list[float]) -> Prediction:
+    def _make_prediction(self, item: Item, outcome: Outcome, probabilities: list[float]) -> Prediction:
         error = outcome.error
         if outcome.deep is not None:
             error = "deep greyscale, but the model's data set had none: no range is known that would scale it"
+        true_label = None if item.folders is None else find_true_label(item.folders, self.classes)[0]
         if error is not None:
-            return Prediction(path=path, error=error)
+            return Prediction(path=item.name, error=error, true_label=true_label)
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
         return Prediction(
-            path=path,
+            path=item.name,
             label=self.classes[best],
             probability=probabilities[best],
             probabilities=dict(zip(self.classes, probabilities, strict=True)),
+            unsure=None if self.threshold is None else probabilities[best] < self.threshold,
+            true_label=true_label,
         )
 
+    def _describe(self, items: list[Item], predictions: list[Prediction]) -> Iterator[str]:
+        """Yield notes: the accuracy where folders tell the classes, and the number of unsure answers."""
+        if (accuracy := describe_accuracy(predictions)) is not None:
+            folders = [find_true_label(item.folders, self.classes)[1] for item in items if item.folders]
+            others = sorted({name for name in folders if name is not None})
+            yield (
+                accuracy
+                if not others
+                else (
+                    f"no accuracy is told, because some folders are no classes of the model: "
+                    f"{progress.printable(others[0])}"
+                    + (f" and {len(others) - 1:,} more" if others[1:] else "")
+                )
+            )
+        n_unsure = sum(1 for prediction in predictions if prediction.unsure)
+        if n_unsure:
+            yield (
+                f"{n_unsure:,} of {len(predictions):,} answers are unsure: their probability is below "
+                f"{self.threshold:.4f}, the model's threshold"
+            )
 
-def predict(model: str | os.PathLike[str], *files: str | os.PathLike[str]) -> Predictions:
-    """Classify files with the model of a folder or a run; see `Bundle.predict`.
+
+def predict(model: str | os.PathLike[str], *images: ImageInput) -> Predictions:
+    """Classify images with the model of a folder or a run; see `Bundle.predict`.
 
     >>> predictions = foveal.predict("runs/first", "digits/test/7")
     >>> len(predictions), len(predictions[0].probabilities)
     (35, 10)
     """
-    return load_bundle(model).predict(files)
+    return load_bundle(model).predict(*images)
 
 
 def load_bundle(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Bundle:
@@ -182,7 +240,7 @@ def load_bundle(path: str | os.PathLike[str], *, model: nn.Module | None = None)
     if (folder / "recipe.json").is_file():  # a run
         folder /= "model"
         if not (folder / "config.json").is_file():
-            raise ModelError(f"{path} is a run without a finished model; finish it: foveal resume {path}")
+            raise ModelError(f"{path} is a run without a finished model; {advise_to_finish(Path(path))}")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{path} is neither a model folder nor a run; name one that `foveal train` made")
     config = _read_config(folder / "config.json")
@@ -196,6 +254,7 @@ def load_bundle(path: str | os.PathLike[str], *, model: nn.Module | None = None)
         decoding=config.decoding,
         recipe=config.recipe,
         temperature=config.temperature,
+        threshold=config.threshold,
     )
 
 
@@ -206,8 +265,8 @@ def _read_config(file: Path) -> ModelConfig:
         ModelError: It is not as Foveal writes it, or of another version.
     """
     try:
-        value = read_json(file, limit=MAX_CONFIG_BYTES)
-        schema = value.get("schema", CONFIG_SCHEMA) if isinstance(value, dict) else CONFIG_SCHEMA
+        value = read_json_with_digest(file, limit=MAX_CONFIG_BYTES)
+        schema = value.get("schema", CONFIG_SCHEMA)
         if schema != CONFIG_SCHEMA:
             raise ModelError(f"has the schema {schema!r}; this Foveal reads {CONFIG_SCHEMA}")
         return read(value, ModelConfig, "")

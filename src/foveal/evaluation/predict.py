@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save
 from torch import nn
 
+from foveal.commands import show_command
 from foveal.errors import RunError
 from foveal.evaluation.calibration import softmax
 from foveal.files import tensor_file
@@ -154,7 +154,8 @@ def save_predictions(
         names = (csv_cell(path), csv_cell(classes[label]), csv_cell(classes[predicted]))
         lines.writerow([*names, f"{row[predicted]:.6f}"])
     write_bytes(folder / f"{split}.csv", text.getvalue().encode("utf-8", "surrogateescape"))
-    write_bytes(folder / f"{split}.safetensors", save({"logits": logits, "labels": labels}))
+    tensors = {"logits": torch.tensor(logits), "labels": torch.tensor(labels)}
+    write_bytes(folder / f"{split}.safetensors", tensor_file.encode_with_digest(tensors, {}))
 
 
 def load_predictions(folder: Path, split: str, *, n: int, classes: int) -> tuple[NDArray[np.float32], Ints]:
@@ -168,9 +169,12 @@ def load_predictions(folder: Path, split: str, *, n: int, classes: int) -> tuple
     try:
         header = tensor_file.read_header(path)
         tensor_file.check_claims(header.claims, expected)
-        stored = tensor_file.parse_tensors(tensor_file.read_content(path, header))
+        content = tensor_file.read_content(path, header)
+        tensor_file.check_digest(content, header)
+        stored = tensor_file.parse_tensors(content)
         if n and not 0 <= int(stored["labels"].min()) <= int(stored["labels"].max()) < classes:
             raise TensorFileError("its labels are of no class")
     except TensorFileError as error:
-        raise RunError(f"{path} cannot be used: {error}; evaluate the run again") from error
+        again = show_command("evaluate", folder.parent, "--split", split)
+        raise RunError(f"{path} cannot be used: {error}; evaluate the run again: {again}") from error
     return stored["logits"].numpy(), stored["labels"].numpy()

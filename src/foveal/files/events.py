@@ -34,6 +34,8 @@ class Created(_Event):
     """The run folder was made."""
 
     event: Literal["created"] = "created"
+    promises_test: bool = False
+    """Whether the command that made it goes on to the test and the report."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,6 +179,17 @@ class Forced(_Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Extended(_Event):
+    """The number of epochs was changed, because the user asked for more."""
+
+    event: Literal["extended"] = "extended"
+    epochs: int
+    """The number of epochs from now on."""
+    before: int
+    """The number of epochs before."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CutShort(_Event):
     """A trial of a search was stopped early, because it lagged behind or its time was over."""
 
@@ -238,6 +251,7 @@ Event = (
     | TrainingInterrupted
     | Resumed
     | Forced
+    | Extended
     | CutShort
     | GivenUp
     | Trained
@@ -259,4 +273,6 @@ def state_after(events: "list[Event]") -> State:
         match event:
             case Created() | TrainingBegan() | TrainingInterrupted() | Trained() | Evaluated():
                 state = event.event
+            case Extended():
+                state = "interrupted"
     return state

@@ -1,11 +1,11 @@
 """The run folder: which files it has, and in what state the run is."""
 
-import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict
+from contextlib import suppress
+from dataclasses import asdict, replace
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -13,18 +13,22 @@ from typing import Any
 
 from foveal.errors import RunError
 from foveal.files.atomic import (
+    DIGEST_KEY,
     append_jsonl,
+    encode_line,
     outside_faults,
     read_json,
+    read_json_with_digest,
     read_jsonl,
     sync_folder,
     write_bytes,
-    write_json,
+    write_json_with_digest,
 )
-from foveal.files.events import FINISHED, Created, Event, State, state_after
+from foveal.files.events import FINISHED, Created, Event, Planned, State, state_after
+from foveal.files.leftovers import MAKER, remove_leftovers, sign_unfinished
 from foveal.files.run_records import DatasetRecord, EnvironmentRecord, EpochRecord, Scores
 from foveal.files.typed_file import read_file
-from foveal.files.typed_json import plain, read_value, to_json
+from foveal.files.typed_json import read_value, to_json
 
 
 class RunFolder:
@@ -48,38 +52,46 @@ class RunFolder:
         cls,
         path: Path,
         *,
-        recipe: object,
+        recipe: Mapping[str, object],
         dataset: DatasetRecord,
         environment: EnvironmentRecord,
+        promises_test: bool = False,
+        takes_free_name: bool = False,
         fill: Callable[["RunFolder"], object] = lambda _folder: None,
     ) -> "RunFolder":
         """Make the folder and write what is known before training. `fill` may write more.
 
         Everything is written under another name first, so a folder with the final name is always a whole run.
+        What is left of such folders, where the process that made them was killed, is removed. With
+        `takes_free_name`, a number is added to the name where another process was first.
 
         Raises:
             RunError: Something with this name exists, or the place cannot be written.
         """
-        _refuse_existing(path)
+        if not takes_free_name:
+            _refuse_existing(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            remove_leftovers(path.parent)
             made = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
         except OSError as error:
             raise RunError(f"cannot write {path}: {error.strerror}; choose another --out") from error
         try:
             with outside_faults(path):
+                sign_unfinished(made, path.name)
                 made.chmod(0o755)  # mkdtemp makes it private; a run is an ordinary folder
-                write_json(made / "dataset.json", plain(dataset), indent=None)
-                write_json(made / "environment.json", plain(environment))
-                write_json(made / "recipe.json", recipe)
+                write_json_with_digest(made / "dataset.json", to_json(dataset), indent=None)
+                write_json_with_digest(made / "environment.json", to_json(environment))
+                write_json_with_digest(made / "recipe.json", recipe)
                 (made / "history.jsonl").touch()
                 (made / "checkpoints").mkdir()
                 (made / "events.jsonl").touch()
                 begun = cls(made)
-                begun.add_event(Created())
+                begun.add_event(Created(promises_test=promises_test))
                 fill(begun)
                 sync_folder(made)
-                _give_name(made, path)
+                path = _give_name(made, path, takes_free_name=takes_free_name)
+                (path / MAKER).unlink()
                 sync_folder(path.parent)
         finally:
             shutil.rmtree(made, ignore_errors=True)  # where it could not be finished
@@ -87,9 +99,21 @@ class RunFolder:
 
     def replace(self, *, dataset: DatasetRecord, environment: EnvironmentRecord) -> None:
         """Write anew what the run continues with."""
-        write_json(self.path / "dataset.json", plain(dataset), indent=None)
-        write_json(self.path / "environment.json", plain(environment))
+        write_json_with_digest(self.path / "dataset.json", to_json(dataset), indent=None)
+        write_json_with_digest(self.path / "environment.json", to_json(environment))
         self.__dict__.pop("dataset", None)  # what was read before
+
+    def replace_recipe(self, recipe: Mapping[str, object]) -> None:
+        """Write the recipe anew, because the run goes on to another number of epochs."""
+        write_json_with_digest(self.path / "recipe.json", recipe)
+
+    def confirm_recipe(self, recipe: Mapping[str, object]) -> None:
+        """Write the recipe with its digest where the file was edited, and the edited recipe is accepted."""
+        path = self.path / "recipe.json"
+        with suppress(RunError):
+            read_json_with_digest(path)
+            return
+        write_json_with_digest(path, recipe)
 
     # ---- what a run is made of
 
@@ -98,12 +122,22 @@ class RunFolder:
         """The resolved recipe as JSON, which `Recipe.from_json` reads.
 
         Raises:
+            RunError: The file is no JSON object, or was edited or damaged.
+        """
+        return read_json_with_digest(self.path / "recipe.json")
+
+    @property
+    def recipe_as_edited(self) -> Mapping[str, object]:
+        """The recipe as its file has it now. Only who compares it with that of a checkpoint may use it.
+
+        Raises:
             RunError: The file is no JSON object.
         """
         path = self.path / "recipe.json"
         value = read_json(path)
         if not isinstance(value, dict):
             raise RunError(f"{path} is not as Foveal wrote it: it is no JSON object")
+        value.pop(DIGEST_KEY, None)
         return value
 
     @cached_property
@@ -165,8 +199,13 @@ class RunFolder:
 
     def cut_history(self, epochs: int) -> None:
         """Keep the first `epochs` lines of the history: those that the checkpoint to resume from knows."""
-        text = "".join(json.dumps(asdict(record)) + "\n" for record in self.history()[:epochs])
-        write_bytes(self.path / "history.jsonl", text.encode())
+        lines = [encode_line(asdict(record)) for record in self.history()[:epochs]]
+        write_bytes(self.path / "history.jsonl", b"".join(lines))
+
+    def forget_validation(self) -> None:
+        """Remove the validation figures of all epochs so far: they are of other images than those to come."""
+        records = [replace(each, validation_loss=None, validation_accuracy=None) for each in self.history()]
+        write_bytes(self.path / "history.jsonl", b"".join(encode_line(asdict(each)) for each in records))
 
     def events(self) -> list[Event]:
         """Read what happened to the run, oldest first."""
@@ -186,6 +225,21 @@ class RunFolder:
         """Whether training has ended."""
         return self.state in FINISHED
 
+    @property
+    def promises_test(self) -> bool:
+        """Whether the command that began the run was to go on to the test and the report."""
+        return any(
+            event.promises_test if isinstance(event, Created) else event.includes_test
+            for event in self.events()
+            if isinstance(event, Created | Planned)
+        )
+
+    @property
+    def lacks_promised_test(self) -> bool:
+        """Whether a test or a report that was promised has not come to its end."""
+        is_tested = self.state == "evaluated" or self.dataset.splits["test"].n == 0
+        return self.promises_test and not (is_tested and self.report.is_file())
+
     def _read_lines(self, name: str, expected: Any) -> Iterator[Any]:  # noqa: ANN401 - a union of dataclasses
         path = self.path / name
         for number, row in enumerate(read_jsonl(path), start=1):
@@ -200,16 +254,34 @@ def _refuse_existing(path: Path) -> None:
         raise RunError(f"{path} exists already; choose another --out, or remove it first")
 
 
-def _give_name(made: Path, path: Path) -> None:
-    """Rename a finished folder; another process may have been first."""
-    _refuse_existing(path)  # an empty folder would be replaced
-    try:
-        made.rename(path)
-    except OSError:
-        _refuse_existing(path)
-        raise
+def _give_name(made: Path, path: Path, *, takes_free_name: bool) -> Path:
+    """Rename a finished folder and return its name; another process may have been first."""
+    while True:
+        free = find_free_name(path) if takes_free_name else path
+        _refuse_existing(free)  # an empty folder would be replaced
+        try:
+            made.rename(free)
+            return free
+        except OSError:
+            if takes_free_name and free.exists():
+                continue
+            _refuse_existing(free)
+            raise
 
 
 def default_run_path(name: str) -> Path:
-    """Return the folder of a run that nobody named: runs/DATE-TIME-NAME, below the current folder."""
-    return Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{name}"
+    """Return the folder of a run that nobody named: runs/DATE-TIME-NAME, below the current folder.
+
+    Where it exists, the first number behind it that makes it free is added.
+    """
+    return find_free_name(Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-{name}")
+
+
+def find_free_name(path: Path) -> Path:
+    """Return `path`, or with the first number behind it that makes it free."""
+    number = 1
+    free = path
+    while free.exists() or free.is_symlink():
+        number += 1
+        free = path.with_name(f"{path.name}-{number}")
+    return free

@@ -1,6 +1,6 @@
 """What the files of a run hold, as frozen dataclasses: the only way in which they are read."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -8,6 +8,13 @@ EvaluationSplit = Literal["validation", "test"]
 """A split that a model can be evaluated on."""
 MAX_SEED = 2**63
 """Seeds lie below this number."""
+
+
+def find_duplicate(names: Sequence[str]) -> str | None:
+    """Return the first name that occurs twice, or None. Classes are told apart by their names."""
+    if len(set(names)) == len(names):
+        return None
+    return next(name for index, name in enumerate(names) if name in names[:index])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +43,16 @@ class EpochRecord:
     """The mean validation loss. It is None where nothing validates."""
     validation_accuracy: float | None
     """The share of validation images that were classified correctly, or None."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableRecord:
+    """How a table of labels was read."""
+
+    images: str | None
+    """The folder of the images, relative to the table's folder. It is None where the user named none."""
+    columns: Mapping[str, str]
+    """The columns that the user named, by their role: path, label, split or group."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +88,9 @@ class EnvironmentRecord:
     command: tuple[str, ...] = ()
     """The words of the command that began the run."""
     data: str
-    """The folder of the images."""
+    """The folder of the images, or the table of their labels."""
+    table: TableRecord | None = None
+    """How the table was read, or None where folders have the labels."""
     validation: str | None
     """The split that the user asked to validate with."""
     group: str | None
@@ -80,6 +99,8 @@ class EnvironmentRecord:
     """The share of the images that was used, where a budget does not allow all of them."""
     cache: str | None
     """The folder of decoded images that the user named."""
+    layout: Literal["classes", "splits", "subfolders"] | None = None
+    """What the user said that the folders are, or None where that was found out."""
     own_augmentation: bool
     """Whether images are augmented by the user's own function."""
 
@@ -143,6 +164,8 @@ class DatasetRecord:
     def __post_init__(self) -> None:
         if self.splits.keys() != {"train", "validation", "test"}:
             raise ValueError("its splits are not train, validation and test")
+        if (name := find_duplicate(self.classes)) is not None:
+            raise ValueError(f"it names the class {name!r} twice")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -172,5 +195,12 @@ class Writer:
     """The process that writes to a run: `.writer.json`."""
 
     pid: int
+    """The number of the process."""
     host: str
+    """The name of the machine."""
     since: str = ""
+    """When it began to write, in ISO 8601."""
+    birth: str = ""
+    """What tells the process from a later one with the same number. Empty where the system does not say."""
+    ended: str = ""
+    """When it stopped to write, in ISO 8601. Empty while it writes, and where it was killed."""

@@ -1,6 +1,11 @@
-"""Files of tensors (safetensors), read with suspicion: the header, then its claims, then the numbers."""
+"""Files of tensors (safetensors), read with suspicion: the header, then its claims, then the numbers.
 
+Checkpoints and predictions have a digest of the whole file in their header. It is written and checked here.
+"""
+
+import hashlib
 import json
+import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,11 +15,15 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load
+from safetensors.torch import load, save
 from torch import Tensor
 
 MAX_HEADER_BYTES = 4_000_000
 """The size of the largest header that is read. Our own have some 10,000 bytes."""
+_BLANK_DIGEST = b"0" * 64
+"""What stands in the place of the digest while the digest is computed."""
+_DIGEST_PATTERN = re.compile(rb'"foveal":"\{\\"digest\\": \\"([0-9a-f]{64})\\"')
+"""The place of the digest in the header. It comes first in a string of JSON with escaped quotes."""
 _TYPES = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -112,6 +121,57 @@ def parse_tensors(content: bytes) -> dict[str, Tensor]:
         return load(content)
     except (SafetensorError, ValueError) as error:
         raise TensorFileError(str(error)) from error
+
+
+def encode_with_digest(tensors: dict[str, Tensor], values: Mapping[str, object]) -> bytes:
+    """Return the content of a file of tensors with JSON `values` and a digest in its header.
+
+    The digest is the SHA-256 of the whole file, with zeros in the place of the digest itself. `read_values`
+    returns the values.
+    """
+    # All in one entry of the metadata: safetensors writes several entries in random order, and equal tensors
+    # must give equal files.
+    text = json.dumps({"digest": _BLANK_DIGEST.decode(), **values}, allow_nan=False)
+    content = save(tensors, {"foveal": text})
+    start, end = _find_digest(content, 8 + int.from_bytes(content[:8], "little"))
+    return content[:start] + hashlib.sha256(content).hexdigest().encode() + content[end:]
+
+
+def check_digest(content: bytes, header: Header) -> None:
+    """Compare the content of a whole file with the digest in its header.
+
+    Raises:
+        TensorFileError: There is no digest, or it does not match.
+    """
+    start, end = _find_digest(content, 8 + len(header.text))
+    digest = hashlib.sha256(content[:start])
+    digest.update(_BLANK_DIGEST)
+    digest.update(memoryview(content)[end:])
+    if digest.hexdigest().encode() != content[start:end]:
+        raise TensorFileError("its digest does not match")
+
+
+def read_values(header: Header) -> dict[str, Any]:
+    """Return the JSON values that `encode_with_digest` put into a header.
+
+    Raises:
+        TensorFileError: There are none.
+    """
+    try:
+        values = json.loads(header.metadata["foveal"])
+    except (ValueError, LookupError, RecursionError) as error:
+        raise TensorFileError(f"its header has no values: {error}") from error
+    if not isinstance(values, dict):
+        raise TensorFileError("its header has no values")
+    return values
+
+
+def _find_digest(content: bytes, header_size: int) -> tuple[int, int]:
+    """Return where the digest begins and ends in the bytes of a file."""
+    match = _DIGEST_PATTERN.search(content, 0, header_size)
+    if match is None:
+        raise TensorFileError("it has no digest")
+    return match.span(1)
 
 
 def check_claims(claims: Mapping[str, Claim], expected: Mapping[str, Claim]) -> None:

@@ -4,19 +4,19 @@ from pathlib import Path
 from typing import TypeVar
 
 from foveal.errors import RunError
-from foveal.files.atomic import read_json
+from foveal.files.atomic import read_json_with_digest
 from foveal.files.typed_json import read
 
 T = TypeVar("T")
 
 
 def read_file(path: Path, expected: type[T], *, limit: int | None = None) -> T:
-    """Read a JSON file of `limit` bytes at most as an instance of a dataclass; see `typed_json.read`.
+    """Read a JSON file with its digest, of `limit` bytes at most, as a dataclass; see `typed_json.read`.
 
     Raises:
         RunError: The file is missing, too large, no JSON, or not as Foveal writes it.
     """
-    value = read_json(path, limit=limit)
+    value = read_json_with_digest(path, limit=limit)
     try:
         return read(value, expected, path.stem)
     except ValueError as error:

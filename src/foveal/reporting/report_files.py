@@ -4,7 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from foveal.files.atomic import outside_faults, write_bytes, write_json
+from foveal.files.atomic import outside_faults, write_bytes, write_json, write_json_with_digest
 from foveal.files.run_folder import RunFolder
 from foveal.files.typed_json import plain
 from foveal.reporting import plots, report_page
@@ -85,7 +85,7 @@ def write_report(report: Report, folder: RunFolder) -> Path:
             for suffix in (".png", ".svg", ".json"):
                 (folder.plots / (name + suffix)).unlink(missing_ok=True)
     numbers = build_evaluation_json(report)
-    write_json(folder.evaluation, numbers)
+    write_json_with_digest(folder.evaluation, numbers)
     write_bytes(folder.report, report_page.render_report(report, pictures, numbers).encode())
     return folder.report
 

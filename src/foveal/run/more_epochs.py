@@ -18,6 +18,8 @@ def plan_extension(run: Run, settings: Settings) -> Recipe | None:
         RecipeError: Another setting than the number of epochs is to change.
         RunError: The run cannot go on to so many epochs. The message says why, and how to train anew.
     """
+    if not settings:
+        return None
     recipe = Recipe.from_json(run.folder.recipe)
     extended, changed = apply_settings(recipe, settings)
     anew = make_training_command(run.path, run.folder.environment, [f"epochs={extended.epochs}"])
@@ -67,19 +69,21 @@ def _find_obstacle(folder: RunFolder, recipe: Recipe, epochs: int) -> str | None
         return "it was planned for a time budget, which decides the steps and their learning rates"
     if recipe.anneal is not None:
         return (
-            f"its learning rate falls to zero over all {recipe.epochs} epochs (anneal), so each epoch would have "
-            f"been another one"
+            f"its learning rate falls to zero over all {recipe.epochs} epochs (anneal), "
+            f"so each epoch would have been another one"
         )
     if recipe.low_resolution is not None:
-        return f"a share of all {recipe.epochs} epochs trains at low resolution, so their order would be another"
+        return (
+            f"a share of all {recipe.epochs} epochs trains at low resolution, so their order would be another"
+        )
     if recipe.steps is not None:
         return f"its recipe ends after {recipe.steps} steps"
     if epochs <= n_trained:
         return f"{n_trained} are trained already"
     if folder.finished and n_trained < recipe.epochs:
         return (
-            f"it stopped early after epoch {n_trained}, and would do so again; a larger early_stopping.patience "
-            f"needs another training"
+            f"it stopped early after epoch {n_trained}, and would do so again; "
+            f"a larger early_stopping.patience needs another training"
         )
     every = recipe.validate_every
     if n_trained >= recipe.epochs and (every is None or recipe.epochs % every):

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foveal.data.arrays import Arrays
-from foveal.data.options import DataOptions, DataSource
 from foveal.data.label_columns import parse_columns
+from foveal.data.options import DataOptions, DataSource
 from foveal.errors import DataError
 from foveal.files.run_records import EnvironmentRecord, TableRecord
 from foveal.progress import printable
@@ -58,14 +58,23 @@ def locate_data(run: Path, then: EnvironmentRecord, moved: DataSource | None) ->
         if images is None and then.table.images is not None:
             images = source.parent / then.table.images
     return DataOptions(
-        source, validation=then.validation, group=then.group, images=images, columns=columns, layout=then.layout
+        source,
+        validation=then.validation,
+        group=then.group,
+        images=images,
+        columns=columns,
+        layout=then.layout,
     )
 
 
 def make_training_command(run: Path, then: EnvironmentRecord, settings: Sequence[str] = ()) -> str:
     """Return a command that trains the run's recipe anew on the same data, with changed settings."""
     words = ["foveal", "train", _guard(then.data), "--recipe", _guard(str(run / "recipe.json"))]
-    for flag, value in (("--validation", then.validation), ("--group", then.group), ("--layout", then.layout)):
+    for flag, value in (
+        ("--validation", then.validation),
+        ("--group", then.group),
+        ("--layout", then.layout),
+    ):
         words += [] if value is None else [f"{flag}={value}"]
     if then.table is not None:
         if then.table.images is not None:
@@ -82,7 +91,11 @@ def describe_other_classes(before: Sequence[str], now: Sequence[str]) -> str | N
         return None
     gone = [printable(name, 60) for name in before if name not in now]
     new = [printable(name, 60) for name in now if name not in before]
-    parts = [f"{', '.join(names[:5])} {'is' if len(names) == 1 else 'are'} {what}" for names, what in ((gone, "gone"), (new, "new")) if names]
+    parts = [
+        f"{', '.join(names[:5])} {'is' if len(names) == 1 else 'are'} {what}"
+        for names, what in ((gone, "gone"), (new, "new"))
+        if names
+    ]
     return " and ".join(parts) or "they stand in another order"
 
 

@@ -57,4 +57,4 @@ class TrainRequest:
     seconds_spent: float = 0.0
     """The seconds of the budget that had passed before the call."""
     includes_test: bool = False
-    """Whether the budget must have room for the test and the report."""
+    """Whether the caller goes on to the test and the report. A budget has room for them; `resume` does them."""

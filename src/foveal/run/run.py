@@ -1,6 +1,7 @@
 """A run as its user holds it: history, evaluation, report and model, each from its file in the run folder."""
 
 import os
+from dataclasses import replace
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -10,10 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import nn
 
+from foveal import progress
+from foveal.commands import show_command
 from foveal.data.dataset import Dataset, open_dataset
-from foveal.data.options import DataOptions
+from foveal.data.options import DataSource
 from foveal.deployment import bundle as bundles
 from foveal.deployment.bundle import Bundle
+from foveal.deployment.inputs import ImageInput
 from foveal.deployment.predictions import Predictions
 from foveal.errors import RunError
 from foveal.evaluation import metrics
@@ -26,7 +30,7 @@ from foveal.evaluation.predict import (
     make_tta_views,
     save_predictions,
 )
-from foveal.files.atomic import read_json, write_json
+from foveal.files.atomic import outside_faults, read_json_with_digest, write_json_with_digest
 from foveal.files.events import Evaluated, TestSplitOpened, Trained
 from foveal.files.lock import only_writer
 from foveal.files.run_folder import RunFolder
@@ -35,7 +39,9 @@ from foveal.recipe.recipe import Recipe
 from foveal.reporting import notebook, report_files
 from foveal.reporting.notebook import Picture
 from foveal.run.history import History
+from foveal.run.moved_data import describe_other_classes, locate_data, make_training_command
 from foveal.run.report import build_report
+from foveal.run.training_checks import warn_if_useless
 from foveal.types import Ints
 
 
@@ -51,6 +57,8 @@ class Run:
         model: An instance of your own network, if the run was trained with one.
         cache: The folder for decoded images. By default it is the one that the run names, if the images are
             still there.
+        data: Where the images are now, if they were moved: the folder, or the table of labels. They are
+            checked by their digests.
         dataset: The data set of the run, where it is open already.
         bundle: The model of the run, where it is loaded already.
 
@@ -64,12 +72,14 @@ class Run:
         *,
         model: nn.Module | None = None,
         cache: str | os.PathLike[str] | None = None,
+        data: DataSource | None = None,
         dataset: Dataset | None = None,
         bundle: Bundle | None = None,
     ) -> None:
         self.folder = RunFolder(path)
         self.own_model = model
         self._cache = cache
+        self._moved_data = data
         if dataset is not None:
             self.dataset = dataset
         if bundle is not None:
@@ -113,6 +123,11 @@ class Run:
             raise RunError(f"{self.path} needs the data that it was trained on, but {changes[0]}")
         return dataset
 
+    @property
+    def data_moved(self) -> bool:
+        """Whether the user has said where the images are now."""
+        return self._moved_data is not None
+
     def look_up_data(self) -> tuple[Dataset, list[str]]:
         """Open the folder that the run was trained on, as it is now, and say in what it has changed.
 
@@ -120,22 +135,30 @@ class Run:
             DataError: The folder is gone.
         """
         then, before = self.folder.environment, self.folder.dataset
+        data = locate_data(self.path, then, self._moved_data)
         dataset = open_dataset(
-            DataOptions(then.data, validation=then.validation, group=then.group, cache=self._cache),
+            replace(data, cache=self._cache),
             self.recipe.image,
             seed=then.seed,
             known_cache=None if then.cache is None else Path(then.cache),
             share=then.share,
         )
-        now = dataset.pack.fingerprint
+        if (difference := describe_other_classes(before.classes, dataset.classes)) is not None:
+            raise RunError(
+                f"{self.path} was trained on other classes than {data.source} has now: {difference}. "
+                f"Class names and their order are never forced: name the folder with the classes of then by "
+                f"--data DIR, or train anew: {make_training_command(self.path, then)}"
+            )
+        now = dataset.fingerprint
         if now != before.fingerprint:
+            labels = "images or their labels" if then.table is not None else "images"
             return dataset, [
-                f"the images in {then.data} are not those: their fingerprint was "
+                f"the {labels} in {data.source} are not those: their fingerprint was "
                 f"{before.fingerprint[:16]}… and is {now[:16]}…"
             ]
         if dataset.to_record().splits != before.splits:
             return dataset, [
-                f"{then.data} would not be divided as it was: this version of Foveal or NumPy draws other "
+                f"{data.source} would not be divided as it was: this version of Foveal or NumPy draws other "
                 f"random numbers; use the versions named in environment.json"
             ]
         return dataset, []
@@ -167,24 +190,40 @@ class Run:
         if split not in ("validation", "test"):
             raise RunError(f"cannot evaluate on {split!r}; choose validation or test")
         with only_writer(self.path):
+            self._set_damaged_evaluation_aside(split)
             indices = self.dataset.get_indices(split)
             if split == "test":
                 self.folder.add_event(TestSplitOpened(n=len(indices)))
             logits = compute_logits(self.model, self.dataset.pack.pixels, indices)
             return record_evaluation(self, split, logits, views=views)
 
+    def _set_damaged_evaluation_aside(self, split: EvaluationSplit) -> None:
+        """Rename a damaged `evaluation.json`, and measure again what evaluating a split needs of it."""
+        path = self.folder.evaluation
+        if not path.is_file():
+            return
+        try:
+            read_json_with_digest(path)
+        except RunError as error:
+            progress.warn(f"{error}, or let it be: it is written anew, for the {split} images")
+            with outside_faults(path):
+                path.replace(path.with_suffix(".damaged"))
+            if split == "test" and self.folder.dataset.splits["validation"].n:
+                self.evaluate("validation")
+
     def evaluation(self, split: EvaluationSplit) -> Evaluation | None:
         """Return what `evaluate` measured before, or None if it has not."""
         path = self.folder.evaluation
         if not path.is_file():
             return None
-        stored = read_json(path)
-        if not isinstance(stored, dict) or split not in stored:
+        stored = read_json_with_digest(path)
+        if split not in stored:
             raise RunError(f"{path} holds no evaluations; evaluate the run again")
         try:
             return None if stored[split] is None else Evaluation.from_json(stored[split])
         except RunError as error:
-            raise RunError(f"{self.path}: {error}: foveal evaluate {self.path} --split {split}") from error
+            command = show_command("evaluate", self.path, "--split", split)
+            raise RunError(f"{self.path}: {error}: {command}") from error
 
     def load_predictions(self, evaluation: Evaluation) -> tuple[NDArray[np.float32], Ints]:
         """Read the logits (n, classes) and labels (n,) of an evaluation."""
@@ -262,9 +301,9 @@ class Run:
             "test": _summarize(self.evaluation("test")),
         }
 
-    def predict(self, *files: str | os.PathLike[str]) -> Predictions:
-        """Classify image files, folders and glob patterns; see `Bundle.predict`."""
-        return self.bundle.predict(files)
+    def predict(self, *images: ImageInput) -> Predictions:
+        """Classify files, folders, arrays, PIL images, bytes or lists of these; see `Bundle.predict`."""
+        return self.bundle.predict(*images)
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r}, {self.folder.state})"
@@ -307,9 +346,10 @@ def record_evaluation(
         with_views = metrics.evaluate(average, labels, dataset.classes, split=split)
         evaluation = evaluation.with_views(len(tta_views), with_views)
     report = build_report(run, curves=False, fresh=evaluation)
-    write_json(run.folder.evaluation, report_files.build_evaluation_json(report))
+    write_json_with_digest(run.folder.evaluation, report_files.build_evaluation_json(report))
     if split == "test":
         run.folder.add_event(Evaluated(split=split, n=evaluation.n, accuracy=evaluation.accuracy))
+    warn_if_useless(evaluation)
     return evaluation
 
 
@@ -322,23 +362,29 @@ def _choose_thresholds(run: Run) -> Thresholds | None:
 
 
 def evaluate(
-    run: str | os.PathLike[str], split: EvaluationSplit = "test", *, views: bool = False
+    run: str | os.PathLike[str],
+    split: EvaluationSplit = "test",
+    *,
+    views: bool = False,
+    data: DataSource | None = None,
 ) -> Evaluation:
-    """Measure a run's model on a split; see `Run.evaluate`.
+    """Measure a run's model on a split; see `Run.evaluate`. `data` is where the images are now, if moved.
 
     >>> foveal.evaluate("runs/first").split
     'test'
     """
-    return Run(run).evaluate(split, views=views)
+    return Run(run, data=data).evaluate(split, views=views)
 
 
-def report(run: str | os.PathLike[str]) -> Path:
+def report(run: str | os.PathLike[str], *, data: DataSource | None = None) -> Path:
     """Write the report of a run and return the path of its page; see `Run.report`.
+
+    `data` is where the images are now, if they were moved.
 
     >>> foveal.report("runs/first").name
     'report.html'
     """
-    return Run(run).report()
+    return Run(run, data=data).report()
 
 
 def _summarize(evaluation: Evaluation | None) -> dict[str, Any] | None:

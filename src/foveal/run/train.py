@@ -2,7 +2,7 @@
 
 import os
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +25,7 @@ from foveal.recipe.recipe import Recipe
 from foveal.run.loggers import check_loggers
 from foveal.run.loop import RunContext, train_to_the_end
 from foveal.run.messages import tell_plan
+from foveal.run.moved_data import record_table
 from foveal.run.options import TrainOptions, TrainRequest
 from foveal.run.run import Run
 from foveal.run.setup import begin_session, build_network, open_loggers
@@ -187,13 +188,14 @@ def _create_folder(
     dataset, plan, cache = chosen.dataset, chosen.plan, request.data.cache_folder
     environment = describe_environment(
         seed=request.seed,
-        data=str(dataset.root.resolve()),
+        data=str(dataset.place),
         validation=request.data.validation_split,
         group=request.data.group,
         share=dataset.share,
         cache=None if cache is None else str(cache),
         own_augmentation=request.options.augment is not None,
     )
+    environment = replace(environment, table=record_table(request.data), layout=request.data.layout)
 
     def fill(folder: RunFolder) -> None:
         begin_session(folder, chosen.recipe, dataset, network).save()  # the checkpoint of step 0
@@ -205,5 +207,7 @@ def _create_folder(
         recipe=chosen.recipe.to_json(),
         dataset=dataset.to_record(),
         environment=environment,
+        promises_test=request.includes_test,
+        takes_free_name=request.out is None,
         fill=fill,
     )

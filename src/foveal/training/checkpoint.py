@@ -1,7 +1,5 @@
 """Checkpoints: one safetensors file each, with the other state as JSON in the header, and a digest."""
 
-import hashlib
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save
 from torch import Tensor, nn
 
 from foveal.errors import RunError
@@ -18,12 +15,10 @@ from foveal.files.atomic import outside_faults, write_bytes
 from foveal.files.tensor_file import Claim, TensorFileError
 from foveal.training.optimizers import Optimizer
 
-_BLANK_DIGEST = b"0" * 64
-"""What stands in the place of the digest while the digest is computed."""
 MAX_SIZE_RATIO = 8
 """A larger file, as a multiple of the network's own bytes, is refused. Optimizers need three at most."""
-_DIGEST_PATTERN = re.compile(rb'"foveal":"\{\\"digest\\": \\"([0-9a-f]{64})\\"')
-"""The place of the digest in the header. It comes first in a string of JSON with escaped quotes."""
+MAX_UNEXPECTED_BYTES = 2_000_000_000
+"""The size of the largest file that is read where the network, and so its size, may be another one."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,22 +45,13 @@ class Checkpoint:
 
 
 def save_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer, state: dict[str, Any]) -> None:
-    """Write network, optimizer and `state` (JSON values) to one file, completely or not at all.
-
-    The digest is the SHA-256 of the whole file, with zeros in the place of the digest itself.
-    """
+    """Write network, optimizer and `state` (JSON values) to one file, completely or not at all."""
     groups = [
         {key: value for key, value in group.items() if key != "params"}
         for group in optimizer.state_dict()["param_groups"]
     ]
-    # All in one entry of the metadata: safetensors writes several entries in random order, and equal states
-    # must give equal files.
-    text = json.dumps(
-        {"digest": _BLANK_DIGEST.decode(), "state": state, "optimizer": groups}, allow_nan=False
-    )
-    content = save(_collect_tensors(network, optimizer), {"foveal": text})
-    start, end = _find_digest(content, 8 + int.from_bytes(content[:8], "little"))
-    write_bytes(path, content[:start] + hashlib.sha256(content).hexdigest().encode() + content[end:])
+    values = {"state": state, "optimizer": groups}
+    write_bytes(path, tensor_file.encode_with_digest(_collect_tensors(network, optimizer), values))
 
 
 class DamagedError(RunError):
@@ -85,14 +71,14 @@ def read_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer) -> Che
         if header.size > max_size:  # refused before so much is read
             raise RunError(f"the checkpoint {path} is far too large for the network")
         content = tensor_file.read_content(path, header)
-        _check_digest(content, 8 + len(header.text))
+        tensor_file.check_digest(content, header)
     except TensorFileError as error:
         raise DamagedError(f"the checkpoint {path} is damaged: {error}") from error
     try:
         _check_tensors(header.claims, network, optimizer)
         tensors = tensor_file.parse_tensors(content)
-        metadata = json.loads(header.metadata["foveal"])
-        state, groups = metadata["state"], metadata["optimizer"]
+        values = tensor_file.read_values(header)
+        state, groups = values["state"], values["optimizer"]
         for stored, current in zip(groups, optimizer.state_dict()["param_groups"], strict=True):
             if stored.keys() != current.keys() - {"params"}:
                 raise TensorFileError("its optimizer is another")
@@ -104,13 +90,18 @@ def read_checkpoint(path: Path, network: nn.Module, optimizer: Optimizer) -> Che
 
 
 def read_recorded_recipe(path: Path) -> object:
-    """Return the recipe that a checkpoint was trained with, as JSON values, or None if there is none.
+    """Return the recipe that an undamaged checkpoint was trained with, as JSON values.
 
-    Only the header is read, and without a check of the digest. So it works for a network of another shape.
+    It works for a network of another shape, too. The result is None if the file is damaged, far too large, or
+    has no recipe.
     """
     try:
-        return json.loads(tensor_file.read_header(path).metadata["foveal"])["state"]["recipe"]
-    except (TensorFileError, ValueError, LookupError, TypeError, RecursionError):
+        header = tensor_file.read_header(path)
+        if header.size > MAX_UNEXPECTED_BYTES:
+            return None
+        tensor_file.check_digest(tensor_file.read_content(path, header), header)
+        return tensor_file.read_values(header)["state"]["recipe"]
+    except (TensorFileError, LookupError, TypeError):
         return None
 
 
@@ -153,23 +144,6 @@ def _check_tensors(claims: Mapping[str, Claim], network: nn.Module, optimizer: O
         if match is not None and int(match[1]) < len(parameters):
             expected[name] = Claim.of(parameters[int(match[1])])
     tensor_file.check_claims(claims, expected)
-
-
-def _check_digest(content: bytes, header_size: int) -> None:
-    start, end = _find_digest(content, header_size)
-    digest = hashlib.sha256(content[:start])
-    digest.update(_BLANK_DIGEST)
-    digest.update(memoryview(content)[end:])
-    if digest.hexdigest().encode() != content[start:end]:
-        raise TensorFileError("its digest does not match")
-
-
-def _find_digest(content: bytes, header_size: int) -> tuple[int, int]:
-    """Return where the digest begins and ends in the bytes of a file."""
-    match = _DIGEST_PATTERN.search(content, 0, header_size)
-    if match is None:
-        raise TensorFileError("it has no digest")
-    return match.span(1)
 
 
 def _load_optimizer(optimizer: Optimizer, tensors: dict[str, Tensor], groups: list[dict[str, Any]]) -> None:

@@ -1,11 +1,12 @@
 """The state of a run: everything that changes during training, and how it is saved and restored."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import nn
 
+from foveal.commands import show_command
 from foveal.data.batches import Batch
 from foveal.errors import RunError
 from foveal.files.atomic import outside_faults
@@ -168,11 +169,13 @@ class Session:
         checkpoint.save_checkpoint(path, self.state.network, self.state.optimizer, self._state_dict())
         checkpoint.prune_checkpoints(self.folder.checkpoints, keep={self.best.step})
 
-    def resume(self, *, force: bool = False) -> list[str]:
+    def resume(self, *, force: bool = False, extended: bool = False) -> list[str]:
         """Restore the newest undamaged checkpoint, if there is one, and cut the history to fit it.
 
         Args:
             force: Whether to accept a recipe that is not that of the checkpoint.
+            extended: Whether the recipe may have another number of epochs than that of the checkpoint. The
+                steps that are done are those of such a run.
 
         Returns:
             A phrase for each change of the recipe since the checkpoint.
@@ -186,7 +189,11 @@ class Session:
             for step in checkpoint.list_checkpoint_steps(self.folder.checkpoints)
         ]
         recorded = (checkpoint.read_recorded_recipe(path) for path in reversed(paths))
-        before = next((recipe for recipe in recorded if recipe is not None), self.recipe.to_json())
+        before = next((recipe for recipe in recorded if recipe is not None), None)
+        if before is None:  # so only an undamaged recipe.json can tell
+            before = self.folder.recipe
+        if extended and isinstance(before, Mapping):
+            before = {**before, "epochs": self.recipe.epochs}
         changes = describe_changes(before, self.recipe.to_json())
         if changes and not force:
             raise RunError(f"{self.folder.path} cannot be resumed: the setting {changes[0]}; {FORCE_ADVICE}")
@@ -194,8 +201,24 @@ class Session:
         self.restore_latest()
         if changes and self.progress.steps != planned_steps:
             self.progress.correct(self.step, max(planned_steps, self.step))
+        elif extended:
+            self.progress = Progress(steps=planned_steps)
         self.folder.add_event(Resumed(epoch=self.epoch, step=self.step))
         return [f"the setting {change}" for change in changes]
+
+    def forget_losses(self) -> None:
+        """Let all decisions from validation losses start anew, because these were measured on other images.
+
+        A run at its end keeps its last weights, as one without validation.
+        """
+        self.best = BestEpoch()
+        if self.plateau is not None:
+            self.plateau.load_state_dict({"best": None, "waited": 0})
+        if self.early_stopping is not None:
+            self.early_stopping.load_state_dict({**self.early_stopping.state_dict(), "best": None, "waited": 0})
+        if self.ended:
+            self.best.update(None, epoch=self.epoch - 1, step=self.step)
+        self.folder.forget_validation()
 
     def roll_back(self) -> None:
         """Return to the newest checkpoint, after training diverged, with half the learning rate."""
@@ -218,7 +241,7 @@ class Session:
         try:
             best = self._read_checkpoint(self.best.step)
         except RunError as error:
-            again = f"to train the missing part again: foveal resume {self.folder.path}"
+            again = f"to train the missing part again: {show_command('resume', self.folder.path)}"
             raise RunError(f"{error}; {again}") from error
         best.restore(self.state.network)
         checkpoint.prune_checkpoints(self.folder.checkpoints, keep={self.best.step}, last=1)
