@@ -4,40 +4,52 @@ A pack is a folder in the cache. Its file `pixels` holds the images one after an
 `index.json` their digests and the rejected files. Its name is a digest of the data set's folder, of every
 path, size and modification time, and of how images become pixels. So a changed, missing or added file means
 another pack. The paths are not stored, because the listing that finds a pack has them.
+
+A pack is believed only as far as it is checked, each time it is opened:
+
+- Files may have been moved or written although path, size and time are the same. Then their inodes or change
+  times differ from those in `stamps`. They are read and compared with their digests. So is a sample of all.
+- Pixels are compared with their checksums, and the index with a digest of its own.
+
+What does not fit is decoded again, and nothing else.
 """
 
 import hashlib
-import json
-import os
-import shutil
-import tempfile
-import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from foveal import progress
 from foveal.data.arrays import Arrays
+from foveal.data.checksums import ChecksumTest, compute_file_digest, count_blocks, iter_file_digests
 from foveal.data.decode import Decoding, resize_images
-from foveal.data.decode_worker import Outcome
-from foveal.data.deep_range import find_range
+from foveal.data.pack_build import PIXELS, StoredPack, build_pack, patch_pack
+from foveal.data.pack_folders import evict, give_name, mark_as_used, remove_leftovers, workplace
+from foveal.data.pack_index import (
+    compute_name,
+    find_restamped_files,
+    get_stamps,
+    read_index,
+    write_stamps,
+)
 from foveal.data.scan import Listing
-from foveal.data.workers import decode_files
 from foveal.errors import DataError, OutsideError
-from foveal.files.atomic import outside_faults, write_json
+from foveal.progress import printable
 from foveal.recipe.recipe import Image
 from foveal.types import Pixels
 
 PACK_FORMAT = 4
 """The version of packs. It changes when the same files would give other pixels or another index."""
-MAX_CACHE_BYTES = 20_000_000_000
-"""The largest size of all packs together. The least recently used packs are removed first."""
-ABANDONED_AFTER_SECONDS = 7 * 24 * 3600
-"""The age after which an unfinished pack is removed, because its process was probably killed."""
+MAX_SAMPLED_FILES = 24
+"""The number of files, drawn anew each time, that are read and compared whenever a pack is opened."""
+MAX_SAMPLED_BYTES = 20_000_000
+"""The size of a file that is too large for the sample."""
+MAX_ATTEMPTS = 3
+"""The number of times that a pack is looked for while other processes replace it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,11 +65,13 @@ class Pack:
     errors: dict[int, str]
     """The reason for each rejected file, by its index."""
     clipped: int
-    """The number of deep greyscale pixels outside the range. It is 0 if the range is this pack's own."""
+    """The number of values of deep images outside the data set's range."""
     decoding: Decoding
     """The settings that made the pixels."""
     retry: bool
     """Whether a rejected file may be accepted another time, although its size and time do not change."""
+    notes: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """What is noted of files that are used, but not as a whole, by their indices: see `file_notes`."""
 
     @property
     def decoded_indices(self) -> list[int]:
@@ -71,35 +85,46 @@ class Pack:
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
-    """Return the pack of a listing. The files are decoded only if the cache has no pack of them.
+def open_pack(listing: Listing, image: Image, cache: Path, *, verify: bool = False) -> Pack:
+    """Return the pack of a listing. Files are decoded only if the cache lacks them or has them wrong.
 
-    A damaged pack is made anew. So is a pack that lacks files which could not be read then, but may be now.
+    Args:
+        listing: The files.
+        image: The size, the channels and the resize mode of the images.
+        cache: The folder for decoded images.
+        verify: Whether all files are read and compared with their digests.
 
     Raises:
         OutsideError: The cache cannot be written.
     """
     packs = cache / "packs"
-    folder = packs / _compute_name(listing, image)
-    pack = _load(folder, listing)
-    if pack is None or pack.retry:
-        del pack  # Windows cannot replace a file that is mapped
-        with outside_faults(packs):
-            packs.mkdir(parents=True, exist_ok=True)
-            building = Path(tempfile.mkdtemp(prefix=".building-", dir=packs))
-        try:
-            _build(building, listing, image)
-            with outside_faults(folder):
-                _publish(building, folder, listing)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-        _evict(packs, keep=folder)
-        pack = _load(folder, listing)
-        if pack is None:
-            raise OutsideError(f"the pack {folder} was removed or damaged by somebody else; run again")
-    with suppress(OSError):  # a cache that cannot be written serves as well
-        os.utime(folder)  # the time of the last use, for eviction
-    return pack
+    folder = packs / _get_name(listing, image)
+    remove_leftovers(packs)
+    for _ in range(MAX_ATTEMPTS):
+        test = ChecksumTest(folder / PIXELS)
+        stored = _load(folder, listing)
+        repair = None
+        if stored is not None:
+            repair = _find_repair(stored, listing, test, verify=verify)
+            if repair is None:
+                mark_as_used(folder)
+                return _to_pack(stored, listing)
+        elif folder.exists():
+            progress.warn(f"the decoded images in {folder} are damaged; all are made again from their files")
+        with workplace(packs) as new:
+            seen = b""
+            if stored is None or repair is None:
+                build_pack(new, listing, image)
+            elif patch_pack(new, listing, image, stored, repair.rows, damaged=repair.damaged):
+                seen = stored.index_digest
+            else:
+                return _to_pack(stored, listing)
+            del stored, test  # Windows cannot replace a file that is mapped
+            is_own = _publish(new, folder, listing, instead_of=seen)
+        evict(packs, keep=folder)
+        if is_own and (stored := _load(folder, listing)) is not None:
+            return _to_pack(stored, listing)
+    raise OutsideError(f"the pack {folder} was removed or damaged by somebody else; run again")
 
 
 def pack_arrays(arrays: Arrays, image: Image) -> Pack:
@@ -125,154 +150,126 @@ def pack_arrays(arrays: Arrays, image: Image) -> Pack:
 
 
 def has_pack(listing: Listing, image: Image, cache: Path) -> bool:
-    """Tell whether the cache has a pack of a listing that can be used as it is."""
-    pack = _load(cache / "packs" / _compute_name(listing, image), listing)
-    return pack is not None and not pack.retry
+    """Tell whether the cache has a pack of a listing, of which at most a part has to be made again."""
+    return _load(cache / "packs" / _get_name(listing, image), listing) is not None
 
 
-def _compute_name(listing: Listing, image: Image) -> str:
+def _get_name(listing: Listing, image: Image) -> str:
     """Compute the name of a listing's pack."""
     # The folder distinguishes data sets whose files differ in content only. Files from archives often have
     # equal times, and uncompressed images of equal dimensions have equal sizes.
-    settings = {"format": PACK_FORMAT, "place": str(listing.root.resolve()), "image": vars(image)}
-    lines = "".join(f"{path}\0{size}\0{modified}\n" for path, size, modified, *_ in listing.records)
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(lines.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:32]
-
-
-def _build(folder: Path, listing: Listing, image: Image) -> None:
-    """Decode every file into a new pack."""
-    n_files = len(listing.records)
-    decoding = Decoding(
-        size=image.size,
-        channels=1 if image.channels == "grey" else 3,
-        fit=image.fit,
-        background=image.background,
-        max_pixels=image.max_pixels,
+    return compute_name(
+        listing, {"format": PACK_FORMAT, "place": str(listing.root.resolve()), "image": vars(image)}
     )
-    file = folder / "pixels"
-    with outside_faults(file):
-        _allocate(file, n_files * decoding.size**2 * decoding.channels)
-    jobs = [(index, record.path) for index, record in enumerate(listing.records)]
-    with progress.bar(n_files, "decoding", "images") as bar:
-        outcomes = decode_files(listing.root, jobs, decoding=decoding, pixels=file, n_images=n_files, bar=bar)
-    decoding = _decode_deep_files(listing, outcomes, decoding=decoding, file=file)
-    errors = {index: outcome.error for index, outcome in outcomes.items() if outcome.error is not None}
-    decoded = [outcome for outcome in outcomes.values() if outcome.error is None]
-    if image.channels == "auto" and decoded and all(outcome.grey for outcome in decoded):
-        decoding = _reduce_to_one_channel(file, n_files, decoding)
-    _sync(file)  # before the index, so that a pack is complete or absent after a power cut
-    index_file = {
-        "decoding": decoding.to_json(),
-        "digests": [outcomes[index].digest for index in range(n_files)],
-        "errors": {str(index): errors[index] for index in sorted(errors)},
-        "clipped": sum(outcome.clipped for outcome in decoded),
-        "retry": any(outcome.retry for outcome in outcomes.values()),
-    }
-    write_json(folder / "index.json", index_file, indent=None)
 
 
-def _decode_deep_files(
-    listing: Listing, outcomes: dict[int, Outcome], *, decoding: Decoding, file: Path
-) -> Decoding:
-    """Decode the deep greyscale files, whose common range is known only after the first pass."""
-    ranges = {index: outcome.deep for index, outcome in outcomes.items() if outcome.deep is not None}
-    if not ranges:
-        return decoding
-    decoding = replace(decoding, deep_range=find_range(ranges.values()))
-    jobs = [(index, listing.records[index].path) for index in sorted(ranges)]
-    with progress.bar(len(jobs), "scaling deep images", "images") as bar:
-        outcomes.update(
-            decode_files(
-                listing.root, jobs, decoding=decoding, pixels=file, n_images=len(listing.records), bar=bar
-            )
+@dataclass(frozen=True, kw_only=True)
+class _Repair:
+    """What has to be done to a pack before it is used."""
+
+    rows: list[int]
+    """The indices of the files to decode."""
+    damaged: bool
+    """Whether the pixels are damaged. Otherwise the pack may stay if decoding changes nothing."""
+
+
+def _find_repair(stored: StoredPack, listing: Listing, test: ChecksumTest, *, verify: bool) -> _Repair | None:
+    """Find out which files of a pack are to be decoded again, and tell why. None stands for none."""
+    digests, errors = stored.index.digests, stored.index.errors
+    paths = [record.path for record in listing.records]
+    stamps = get_stamps(listing)
+    moved = find_restamped_files(stored.folder, stamps, stored.index_digest)
+    everything = range(len(paths))
+    changed = _find_changed_files(listing, digests, everything if verify else moved)
+    if not verify and _find_changed_files(listing, digests, _draw_files(listing, digests)) - changed:
+        changed = _find_changed_files(listing, digests, everything)  # inodes and times cannot be trusted here
+    if changed:
+        n, first = len(changed), printable(paths[min(changed)])
+        hold = "files hold" if n > 1 else "file holds"
+        progress.line(
+            f"{n:,} {hold} other bytes than before, though name, size and time did not change "
+            f"({first}{' …' if n > 1 else ''}): decoded again"
         )
-    return decoding
+    root = str(listing.root)
+    retried = {row for row in stored.index.retry if digests[row] or compute_file_digest(root, paths[row])}
+    block_rows = test.find_damaged_images(stored.pixels, stored.index.checksums)
+    damaged = {row for row in block_rows if str(row) not in errors} or set(block_rows)
+    if block_rows:
+        progress.warn(
+            f"{len(block_rows):,} of {len(paths):,} decoded images in {stored.folder} are damaged; "
+            f"they are made again from their files"
+        )
+    if rows := changed | retried | damaged:
+        return _Repair(rows=sorted(rows), damaged=bool(block_rows))
+    if moved:
+        with suppress(OutsideError):  # a cache that cannot be written serves as well
+            write_stamps(stored.folder, stamps, stored.index_digest)
+    return None
 
 
-def _allocate(file: Path, size: int) -> None:
-    """Reserve the disk space. Otherwise, writing to a mapped file on a full disk would kill the process."""
-    with file.open("wb") as stream:
-        if hasattr(os, "posix_fallocate") and size:
-            os.posix_fallocate(stream.fileno(), 0, size)
-        else:
-            stream.truncate(size)
+def _draw_files(listing: Listing, digests: Sequence[str]) -> list[int]:
+    """Draw a few files that can be read fast. Other ones are drawn each time."""
+    rows = np.random.default_rng().permutation(len(digests))[:MAX_SAMPLED_FILES].tolist()
+    return [row for row in rows if digests[row] and listing.records[row].size <= MAX_SAMPLED_BYTES]
 
 
-def _reduce_to_one_channel(file: Path, n_images: int, decoding: Decoding) -> Decoding:
-    """Replace an RGB pixel file whose channels are equal by a file of one channel."""
-    grey_file = file.with_name("pixels-one")
-    shape = (n_images, decoding.size, decoding.size)
-    rgb = np.memmap(file, dtype=np.uint8, mode="r", shape=(*shape, 3))
-    with outside_faults(grey_file):
-        _allocate(grey_file, int(np.prod(shape)))
-        grey = np.memmap(grey_file, dtype=np.uint8, mode="r+", shape=shape)
-        grey[:] = rgb[..., 0]
-        grey.flush()
-        del grey, rgb  # Windows cannot replace a file that is mapped
-        grey_file.replace(file)
-    return replace(decoding, channels=1)
+def _find_changed_files(listing: Listing, digests: Sequence[str], rows: Sequence[int]) -> set[int]:
+    """Read files, and return the indices of those whose digests differ from the known ones."""
+    if not rows:
+        return set()
+    paths = [listing.records[row].path for row in rows]
+    with progress.bar(len(rows), "comparing", "files") as bar:
+        changed = set()
+        for row, digest in zip(rows, iter_file_digests(listing.root, paths), strict=True):
+            bar.advance()
+            if digest != digests[row]:
+                changed.add(row)
+        return changed
 
 
-def _sync(file: Path) -> None:
-    """Make sure that the pixels, which workers wrote through mapped files, are on the disk."""
-    with outside_faults(file), file.open("rb+") as stream:
-        os.fsync(stream.fileno())
+def _publish(new: Path, folder: Path, listing: Listing, *, instead_of: bytes) -> bool:
+    """Give a finished pack its name, unless another process has put its own there meanwhile.
+
+    `instead_of` is the digest of the index that the replaced pack has. Returns whether the pack got the name.
+    """
+    other = _load(folder, listing)
+    if other is not None and other.index_digest != instead_of:
+        return False
+    del other  # Windows cannot replace a file that is mapped
+    give_name(new, folder)
+    return True
 
 
-def _publish(building: Path, folder: Path, listing: Listing) -> None:
-    """Give a finished pack its name, unless another process has made the same pack meanwhile."""
-    with suppress(OSError):
-        building.rename(folder)
-        return
-    pack = _load(folder, listing)
-    if pack is not None and not pack.retry:
-        return
-    del pack
-    shutil.rmtree(folder, ignore_errors=True)
-    building.rename(folder)
-
-
-def _load(folder: Path, listing: Listing) -> Pack | None:
-    """Open the pack of a listing. The result is None if there is no pack, or an incomplete one."""
+def _load(folder: Path, listing: Listing) -> StoredPack | None:
+    """Open the pack of a listing. The result is None if there is no pack, or no whole one."""
     try:
-        index_file: dict[str, Any] = json.loads(
-            (folder / "index.json").read_text(encoding="utf-8", errors="surrogateescape")
-        )
-        decoding = Decoding.from_json(index_file["decoding"])
-        digests = tuple(index_file["digests"])
-        if len(digests) != len(listing.records):
+        index, digest = read_index(folder)
+        decoding = index.decoding
+        shape = (len(index.digests), decoding.size, decoding.size, decoding.channels)
+        pixels = np.memmap(folder / PIXELS, dtype=np.uint8, mode="r", shape=shape)
+        if (
+            len(index.digests) != len(listing.records)
+            or (folder / PIXELS).stat().st_size != pixels.nbytes
+            or len(index.checksums) != count_blocks(pixels)
+        ):
             return None
-        shape = (len(digests), decoding.size, decoding.size, decoding.channels)
-        return Pack(
-            pixels=np.memmap(folder / "pixels", dtype=np.uint8, mode="r", shape=shape),
-            paths=tuple(record.path for record in listing.records),
-            digests=digests,
-            errors={int(index): error for index, error in index_file["errors"].items()},
-            clipped=index_file["clipped"],
-            decoding=decoding,
-            retry=index_file["retry"],
-        )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, RecursionError):
         return None
+    return StoredPack(folder=folder, index=index, index_digest=digest, pixels=pixels)
 
 
-def _evict(packs: Path, *, keep: Path) -> None:
-    """Remove abandoned packs, and the least recently used ones until the rest fit into the cache."""
-    finished: list[tuple[float, int, Path]] = []
-    for folder in packs.iterdir():
-        with suppress(OSError):  # another process is removing it
-            last_use = folder.stat().st_mtime
-            if not folder.name.startswith("."):
-                finished.append((last_use, (folder / "pixels").stat().st_size, folder))
-            elif time.time() - last_use > ABANDONED_AFTER_SECONDS:
-                shutil.rmtree(folder, ignore_errors=True)
-    total = sum(size for _, size, _ in finished)
-    for _, size, folder in sorted(finished):
-        if total > MAX_CACHE_BYTES and folder != keep:
-            total -= size
-            shutil.rmtree(folder, ignore_errors=True)
+def _to_pack(stored: StoredPack, listing: Listing) -> Pack:
+    index = stored.index
+    return Pack(
+        pixels=stored.pixels,
+        paths=tuple(record.path for record in listing.records),
+        digests=index.digests,
+        errors={int(row): error for row, error in index.errors.items()},
+        clipped=sum(index.clipped.values()),
+        decoding=index.decoding,
+        retry=bool(index.retry),
+        notes={int(row): notes for row, notes in index.notes.items()},
+    )
 
 
 def require_images(pack: Pack, listing: Listing) -> None:
@@ -286,6 +283,11 @@ def require_images(pack: Pack, listing: Listing) -> None:
     readable = {(listing.records[i].folder, listing.records[i].label) for i in pack.decoded_indices}
     for index, record in enumerate(listing.records):
         if (record.folder, record.label) not in readable and record.label in listing.classes:
+            if listing.table is not None:
+                raise DataError(
+                    f"no image of the class {printable(record.label)} of {listing.table} can be read; the first, "
+                    f"{printable(record.path)}: {pack.errors[index]}"
+                )
             depth = 1 if listing.layout == "flat" else 2
             folder = listing.root.joinpath(*record.path.split("/")[:depth])
             raise DataError(
