@@ -8,7 +8,7 @@ test images is measured, not promised.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import ceil, pi, sqrt
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -26,6 +26,8 @@ TEMPERATURE_RANGE: Final = (0.05, 20.0)
 """The lowest and the highest temperature that can be fitted."""
 TARGET_ACCURACIES: Final = (0.9, 0.95, 0.98, 0.99, 0.995)
 """The accuracies among answered images for which thresholds are rule."""
+DEFAULT_TARGET: Final = 0.95
+"""The accuracy among answered images that a model aims at by default."""
 COVERAGE_LEVELS: Final = (0.9, 0.95, 0.99)
 """The shares of images whose prediction set is to contain the true class."""
 RISK_POINTS: Final = 100
@@ -92,6 +94,9 @@ class Selective:
     """The accuracy among answered images. It is None if no image is answered."""
     accuracy_interval: tuple[float, float] | None
     """Wilson's 95 % interval for the accuracy among answered images."""
+
+
+AnySelective = TypeVar("AnySelective", SelectiveThreshold, Selective)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,6 +198,18 @@ def choose_thresholds(logits: Logits, y_true: Ints, temperature: float) -> Thres
         temperature=temperature,
         selective=_choose_selective(probabilities, y_true),
         conformal=_choose_conformal(probabilities, y_true),
+    )
+
+
+def choose_default_threshold(selective: Sequence[AnySelective]) -> AnySelective | None:
+    """Return the threshold for `DEFAULT_TARGET`, or for the next accuracy that is not reached anyway.
+
+    If there is none from there on, it is that for the highest accuracy below, or None.
+    """
+    return min(
+        selective,
+        key=lambda rule: (rule.target_accuracy < DEFAULT_TARGET, abs(rule.target_accuracy - DEFAULT_TARGET)),
+        default=None,
     )
 
 

@@ -1,6 +1,6 @@
 """Sentences about a model's probabilities, and the summary of an evaluation."""
 
-from foveal.evaluation.calibration import TARGET_ACCURACIES, Confidence, Selective
+from foveal.evaluation.calibration import choose_default_threshold
 from foveal.evaluation.metrics import Evaluation, format_percent
 from foveal.progress import printable
 from foveal.reporting.findings import Finding, format_count
@@ -23,7 +23,7 @@ def summarise(evaluation: Evaluation) -> Finding:
             f"({times:,} of {format_count(evaluation.errors, 'error')})."
         )
         numbers |= {"label": label, "predicted": predicted, "times": times, "errors": evaluation.errors}
-    selective = _select_threshold(evaluation.confidence)
+    selective = choose_default_threshold(evaluation.confidence.selective)
     if selective is not None and selective.accuracy is not None:
         sentence += (
             f" If it may stay silent where it is not sure, it answers {100 * selective.coverage:.0f} of 100 "
@@ -96,17 +96,8 @@ def _describe_calibration(e: Evaluation) -> Finding:
     return Finding(kind="calibration", sentence=sentence, numbers=numbers)
 
 
-def _select_threshold(confidence: Confidence) -> Selective | None:
-    """Return the threshold for an accuracy of 95 %, or the next one that the model does not reach anyway."""
-    ranked = sorted(
-        confidence.selective,
-        key=lambda row: (row.target_accuracy < TARGET_ACCURACIES[1], row.target_accuracy),
-    )
-    return ranked[0] if ranked else None
-
-
 def _describe_selective(e: Evaluation) -> list[Finding]:
-    selective = _select_threshold(e.confidence)
+    selective = choose_default_threshold(e.confidence.selective)
     if selective is None or selective.accuracy is None or selective.accuracy_interval is None:
         return []
     accuracy, low, high = (

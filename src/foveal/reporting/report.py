@@ -1,7 +1,7 @@
 """What a report tells of a run: its records, its evaluations and the findings from them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import PurePath
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from foveal.reporting.confidence_findings import describe_confidence, summarise
 from foveal.reporting.findings import Finding, describe_evaluation
 from foveal.reporting.gallery import Gallery
 from foveal.reporting.training_findings import describe_history
+from foveal.reporting.usefulness import describe_uselessness
 
 if TYPE_CHECKING:
     from foveal.models.registry import Layer
@@ -99,7 +100,11 @@ class Report:
         """All findings: about the evaluation, the training and the time budget."""
         of_evaluation: list[Finding] = []
         if self.evaluation is not None:
-            of_evaluation = [*describe_evaluation(self.evaluation), *describe_confidence(self.evaluation)]
+            of_evaluation = [
+                *describe_uselessness(self.evaluation),
+                *describe_evaluation(self.evaluation),
+                *describe_confidence(self.evaluation),
+            ]
         of_training = describe_history(
             self.history, next_learning_rate=self.next_learning_rate, scheduled=self.scheduled
         )
@@ -108,7 +113,10 @@ class Report:
     @cached_property
     def summary(self) -> Finding | None:
         """The summary of the evaluation in plain words; None without an evaluation."""
-        return None if self.evaluation is None else summarise(self.evaluation)
+        if self.evaluation is None:
+            return None
+        summary, doubts = summarise(self.evaluation), describe_uselessness(self.evaluation)
+        return replace(summary, sentence=" ".join(finding.sentence for finding in (*doubts, summary)))
 
     @property
     def seconds(self) -> float | None:

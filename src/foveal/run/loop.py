@@ -21,7 +21,7 @@ from foveal.data.batches import (
 from foveal.data.dataset import Dataset
 from foveal.deployment.bundle import Bundle
 from foveal.errors import DivergenceError, Interrupted
-from foveal.evaluation.calibration import fit_temperature
+from foveal.evaluation.calibration import choose_default_threshold, choose_thresholds, fit_temperature
 from foveal.evaluation.metrics import cross_entropy
 from foveal.evaluation.predict import compute_logits
 from foveal.files.events import (
@@ -42,6 +42,7 @@ from foveal.run.messages import tell_epoch, tell_start
 from foveal.run.model_card import write_model_card
 from foveal.run.options import TrainOptions
 from foveal.run.run import Run, record_evaluation
+from foveal.run.training_checks import warn_of_few_steps, warn_of_lagging_averages
 from foveal.training.budget_controller import BudgetController
 from foveal.training.session import Session
 from foveal.training.signals import Interruption, StoppedAtOnce, catch_signals
@@ -86,6 +87,8 @@ def train_to_the_end(session: Session, context: RunContext) -> Run:
     training_began = time.perf_counter()
     session.folder.add_event(TrainingBegan(epoch=session.epoch, step=session.step))
     tell_start(session, context.dataset, _steps_per_epoch(session, context))
+    if context.budget is None:
+        warn_of_few_steps(session.recipe, _steps_per_epoch(session, context))
 
     with torch.random.fork_rng(devices=[]), catch_signals() as interruption:
         while not session.ended:
@@ -221,17 +224,24 @@ def _finish(
     session: Session, context: RunContext, best_logits: NDArray[np.float32] | None, training_began: float
 ) -> Run:
     """Save the best epoch's weights as the model, with its temperature, and evaluate it."""
+    warn_of_lagging_averages(session, context.dataset, _steps_per_epoch(session, context))
     session.restore_best()
     folder, dataset, network = session.folder, context.dataset, session.state.network
     validation = dataset.splits.validation
     if best_logits is None and len(validation):
         best_logits = compute_logits(network, dataset.pack.pixels, validation)
+    temperature, threshold = None, None
+    if best_logits is not None:
+        y_true = dataset.labels[validation]
+        temperature = fit_temperature(best_logits, y_true)
+        threshold = choose_default_threshold(choose_thresholds(best_logits, y_true, temperature).selective)
     bundle = Bundle(
         network=network.eval(),
         classes=dataset.classes,
         decoding=dataset.pack.decoding,
         recipe=session.recipe,
-        temperature=None if best_logits is None else fit_temperature(best_logits, dataset.labels[validation]),
+        temperature=temperature,
+        threshold=None if threshold is None else threshold.threshold,
     )
     bundle.save(folder.model, about=write_model_card(bundle, folder))
     folder.add_event(
