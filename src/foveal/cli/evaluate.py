@@ -5,8 +5,9 @@ import json
 from pathlib import Path
 
 from foveal import progress
-from foveal.cli.options import Verbs, add_json, add_split
+from foveal.cli.options import Verbs, add_json, add_moved_data, add_split, get_moved_data
 from foveal.cli.output import print_result
+from foveal.commands import show_command
 
 
 def add_verbs(verbs: Verbs) -> None:
@@ -20,6 +21,7 @@ def _add_evaluate(verbs: Verbs) -> None:
     evaluate = verbs.add_parser("evaluate", help="measure a trained model on a split")
     evaluate.add_argument("run", metavar="RUN", type=Path)
     add_split(evaluate)
+    add_moved_data(evaluate)
     evaluate.add_argument(
         "--views",
         action="store_true",
@@ -33,6 +35,7 @@ def _add_evaluate(verbs: Verbs) -> None:
 def _add_report(verbs: Verbs) -> None:
     report = verbs.add_parser("report", help="write the report of what a run has measured so far")
     report.add_argument("run", metavar="RUN", type=Path)
+    add_moved_data(report)
     add_json(report)
     report.set_defaults(call=_report)
 
@@ -58,20 +61,20 @@ def _add_compare(verbs: Verbs) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     from foveal.run.run import Run
 
-    run = Run(args.run)
+    run = Run(args.run, data=get_moved_data(args))
     evaluation = run.evaluate(args.split, views=args.views)
     if args.json:
         print_result(json.dumps({"run": str(run.path), **evaluation.to_json()}))
     else:
         print_result(str(evaluation))
-        progress.line(f"next: foveal report {run.path}")
+        progress.line(f"next: {show_command('report', run.path)}")
     return 0
 
 
 def _report(args: argparse.Namespace) -> int:
     from foveal.run.run import Run
 
-    page = str(Run(args.run).report())
+    page = str(Run(args.run, data=get_moved_data(args)).report())
     print_result(json.dumps({"run": str(args.run), "report": page}) if args.json else page)
     return 0
 

@@ -13,9 +13,29 @@ Verbs = Any
 
 
 def add_data(verb: argparse.ArgumentParser) -> None:
-    """Add the data folder, and how it is divided: `--validation`, `--group`, `--cache`."""
+    """Add the data, how they are read and divided, and `--cache`."""
     verb.add_argument(
-        "data", metavar="DIR", type=Path, help="train1…N/CLASS, train/CLASS with test/CLASS, or CLASS"
+        "data",
+        metavar="DATA",
+        type=Path,
+        help="a folder with train1…N/CLASS, train/CLASS and test/CLASS, or CLASS; or a table of labels "
+        "(CSV, TSV, Parquet)",
+    )
+    verb.add_argument(
+        "--images", metavar="DIR", type=Path, help="what the table's paths belong to; default: its folder"
+    )
+    verb.add_argument(
+        "--columns",
+        metavar="ROLE=COLUMN",
+        action="append",
+        help="the table's columns where their names do not tell, such as path=file,label=species; further "
+        "roles: split, group; none: no such column",
+    )
+    verb.add_argument(
+        "--layout",
+        choices=("classes", "splits", "subfolders"),
+        help="what the folders are, where that is asked: the first ones are classes, or splits that hold "
+        "classes, or their subfolders are classes",
     )
     verb.add_argument(
         "--validation", metavar="SPLIT", help="the split that validates, such as train2; none: all train"
@@ -28,7 +48,38 @@ def get_data(args: argparse.Namespace) -> "DataOptions":
     """Return what `add_data` parsed."""
     from foveal.data.options import DataOptions
 
-    return DataOptions(args.data, validation=args.validation, group=args.group, cache=args.cache)
+    return DataOptions(
+        args.data,
+        validation=args.validation,
+        group=args.group,
+        cache=args.cache,
+        images=args.images,
+        columns=args.columns,
+        layout=args.layout,
+    )
+
+
+def add_moved_data(verb: argparse.ArgumentParser) -> None:
+    """Add `--data` and `--images`: where the data of a run are now."""
+    verb.add_argument(
+        "--data",
+        metavar="DIR",
+        type=Path,
+        help="where the images, or the table of their labels, are now, if moved; checked by digests",
+    )
+    verb.add_argument("--images", metavar="DIR", type=Path, help="with a table: the folder of its images now")
+
+
+def get_moved_data(args: argparse.Namespace) -> "DataOptions | None":
+    """Return what `add_moved_data` parsed, or None where the data were not moved."""
+    from foveal.data.options import DataOptions
+    from foveal.errors import RunError
+
+    if args.data is None:
+        if args.images is not None:
+            raise RunError("--images has no effect without --data, which names the table of labels")
+        return None
+    return DataOptions(args.data, images=args.images)
 
 
 def add_cache(verb: argparse.ArgumentParser, *, default: str) -> None:

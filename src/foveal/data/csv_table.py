@@ -24,7 +24,10 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
 _FOREIGN_FILES = (
-    (b"PK\x03\x04", "a ZIP file, as Excel workbooks (.xlsx) are; save the table as CSV, or unpack the archive"),
+    (
+        b"PK\x03\x04",
+        "a ZIP file, as Excel workbooks (.xlsx) are; save the table as CSV, or unpack the archive",
+    ),
     (b"\xd0\xcf\x11\xe0", "an old Excel or Word file; save the table as CSV"),
     (b"\x1f\x8b", "compressed (gzip); unpack it first"),
     (b"BZh", "compressed (bzip2); unpack it first"),
@@ -90,7 +93,9 @@ def _decode(path: Path, content: bytes) -> str:
     if control is not None:
         raise DataError(f"{path} is no table: it holds binary data. {NEEDED[0].upper()}{NEEDED[1:]}")
     if text.lstrip().startswith(("{", "[{")):
-        raise DataError(f"{path} holds JSON; write its labels as CSV, with a column of paths and one of labels")
+        raise DataError(
+            f"{path} holds JSON; write its labels as CSV, with a column of paths and one of labels"
+        )
     if text.lstrip()[:200].lower().startswith(("<?xml", "<!doctype", "<html")):
         raise DataError(f"{path} is no table: it is a page of HTML or XML. {NEEDED[0].upper()}{NEEDED[1:]}")
     return text
@@ -133,8 +138,8 @@ def _describe_encoding(path: Path, content: bytes, encoding: str, error: Unicode
         elif high:
             name, iconv = "Windows-1252 or another 8-bit encoding", "WINDOWS-1252"
     return (
-        f"{path} is not UTF-8: line {line} holds the byte 0x{content[error.start]:02x}. It looks like {name}; "
-        f"save it as UTF-8, for example: iconv -f {iconv} -t UTF-8"
+        f"{path} is not UTF-8: line {line} holds the byte 0x{content[error.start]:02x}. "
+        f"It looks like {name}; save it as UTF-8, for example: iconv -f {iconv} -t UTF-8"
     )
 
 
@@ -148,8 +153,8 @@ def _find_delimiter(path: Path, text: str) -> str:
     candidates = [delimiter for delimiter in DELIMITERS if _count_cells(first_line, delimiter) > 1]
     if not candidates:
         raise DataError(
-            f"{path} has one column only, {printable(first_line.strip(), 100)!r}; a table of labels has a column of paths "
-            f"and one of labels, separated by commas, tabs, semicolons or vertical bars"
+            f"{path} has one column only, {printable(first_line.strip(), 100)!r}; a table of labels has a "
+            f"column of paths and one of labels, separated by commas, tabs, semicolons or vertical bars"
         )
     if len(candidates) == 1:
         return candidates[0]

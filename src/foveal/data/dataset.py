@@ -137,7 +137,8 @@ def list_source(options: DataOptions) -> Listing:
         return list_table(options, options.cache_folder or get_default_cache())
     for flag, value in (("--images", options.images), ("--columns", options.columns)):
         if value is not None:
-            raise DataError(f"{flag} belongs to a table of labels, but {options.source} is none; leave it out")
+            problem = f"{flag} belongs to a table of labels, but {options.source} is none"
+            raise DataError(f"{problem}; leave it out")
     return scan(options.source, options.layout)
 
 
@@ -158,7 +159,8 @@ def open_dataset(
         seed: The seed of random splits and of the sample.
         listing: The folder's files, if they are listed already.
         share: The share of the files to use, as a stratified sample. By default all are used.
-        known_cache: A cache that may hold the pack already. Nothing is written there.
+        known_cache: A cache that may hold the pack already. Nothing is written there, unless the pack is
+            damaged or its files have changed.
 
     Raises:
         DataError: The folder, its layout or an option is refused, or a class has no readable image.
@@ -173,9 +175,12 @@ def open_dataset(
     cache = options.cache_folder
     if cache is None and known_cache is not None and has_pack(listing, image, known_cache):
         cache = known_cache
-    pack = open_pack(listing, image, cache or get_default_cache())
-    listing, pack = leave_out_small_classes(listing, pack, options)
-    require_images(pack, listing)
+    cache = cache or get_default_cache()
+    files = listing
+    pack = open_pack(files, image, cache, verify=options.verify, is_tested_later=True)
+    listing, pack, splits = _divide(files, pack, options, seed=seed)
+    if pack.is_damaged():
+        listing, pack, splits = _divide(files, open_pack(files, image, cache), options, seed=seed)
     label_of = {name: label for label, name in enumerate(listing.classes)}
     left_out = dict.fromkeys(listing.strays, "lies in no class folder")
     left_out |= listing.unusable
@@ -186,7 +191,7 @@ def open_dataset(
         # Files of classes that are left out are in no split, so their labels are never used.
         labels=np.array([label_of.get(record.label, 0) for record in listing.records], dtype=np.int64),
         classes=listing.classes,
-        splits=split(listing, pack, options, seed=seed),
+        splits=splits,
         left_out=left_out,
         options=options,
         share=share,
@@ -194,6 +199,13 @@ def open_dataset(
         table=listing.table,
         listing=listing,
     )
+
+
+def _divide(listing: Listing, pack: Pack, options: DataOptions, *, seed: int) -> tuple[Listing, Pack, Splits]:
+    """Divide decoded files. It returns them without the classes that are too small, too."""
+    listing, pack = leave_out_small_classes(listing, pack, options)
+    require_images(pack, listing)
+    return listing, pack, split(listing, pack, options, seed=seed)
 
 
 def _open_arrays(arrays: Arrays, image: Image, options: DataOptions, *, seed: int) -> Dataset:

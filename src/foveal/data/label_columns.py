@@ -20,36 +20,51 @@ N_SAMPLED_ROWS = 50
 """The number of rows whose paths are looked up where several columns may hold paths."""
 _IMAGE_NAME = re.compile(r".*\.(jpe?g|png|bmp|gif|webp|tiff?|avif|heic)", re.IGNORECASE)
 
-# Names are compared without case, spaces and punctuation. Those of the second row count where none of the first
-# is there.
+
+def _read_words(text: str) -> frozenset[str]:
+    return frozenset(text.split())
+
+
+# Names are compared without case, spaces and punctuation. The second ones count where the first are absent.
 _NAMES: Mapping[Role, tuple[frozenset[str], frozenset[str]]] = {
     "path": (
-        frozenset(
-            ["path", "paths", "file", "files", "filename", "filenames", "filepath", "filepaths", "fname", "fpath", "image", "images", "imagepath", "imagepaths", "imagefile", "imagefiles", "imagefilename", "imagefilepath", "imagename", "imagenames", "imageid", "imageids", "img", "imgs", "imgpath", "imgfile", "imgfilename", "imgname", "imgid", "relpath", "relativepath", "fullpath", "picture", "pictures", "photo", "photos", "photopath", "picturepath", "photoid", "photofile", "imagerelativepath", "imageurl", "url", "uri", "datei", "dateiname", "bild", "fichier", "imagen", "archivo"]
-        ),
-        frozenset(["id", "ids", "name", "names", "key", "uid", "uuid", "guid", "sample", "sampleid", "index", "location", "src", "source"]),
+        _read_words("""
+            path paths file files filename filenames filepath filepaths fname fpath image images imagepath
+            imagepaths imagefile imagefiles imagefilename imagefilepath imagename imagenames imageid imageids
+            img imgs imgpath imgfile imgfilename imgname imgid relpath relativepath fullpath picture pictures
+            photo photos photopath picturepath photoid photofile imagerelativepath imageurl url uri datei
+            dateiname bild fichier imagen archivo
+        """),
+        _read_words("id ids name names key uid uuid guid sample sampleid index location src source"),
     ),
     "label": (
-        frozenset(
-            ["label", "labels", "class", "classes", "category", "categories", "target", "targets", "labelname", "classname", "categoryname", "targetname", "labeltext", "classtext", "labelid", "classid", "categoryid", "targetid", "labelindex", "classindex", "classlabel", "imagelabel", "truelabel", "goldlabel", "klasse", "etiqueta", "etiquette", "classe"]
-        ),
-        frozenset(
-            ["y", "ytrue", "truth", "groundtruth", "gt", "species", "diagnosis", "dx", "disease", "breed", "type", "kind", "tag", "tags", "annotation", "annotations", "finding", "findings", "variety", "genus", "family", "expression", "emotion", "outcome", "result"]
-        ),
+        _read_words("""
+            label labels class classes category categories target targets labelname classname categoryname
+            targetname labeltext classtext labelid classid categoryid targetid labelindex classindex
+            classlabel imagelabel truelabel goldlabel klasse etiqueta etiquette classe
+        """),
+        _read_words("""
+            y ytrue truth groundtruth gt species diagnosis dx disease breed type kind tag tags annotation
+            annotations finding findings variety genus family expression emotion outcome result
+        """),
     ),
     "split": (
-        frozenset(
-            ["split", "splits", "splitname", "set", "subset", "subsets", "fold", "folds", "partition", "datasetsplit", "dataset", "setname", "traintest", "trainvaltest", "traintestsplit", "usage", "phase"]
-        ),
-        frozenset(["stage", "mode", "purpose"]),
+        _read_words("""
+            split splits splitname set subset subsets fold folds partition datasetsplit dataset setname
+            traintest trainvaltest traintestsplit usage phase
+        """),
+        _read_words("stage mode purpose"),
     ),
     "group": (
-        frozenset(
-            ["group", "groups", "groupid", "patient", "patients", "patientid", "patientnumber", "subject", "subjects", "subjectid", "participant", "participantid", "individual", "individualid"]
-        ),
-        frozenset(
-            ["case", "caseid", "slide", "slideid", "video", "videoid", "lesion", "lesionid", "session", "sessionid", "person", "personid", "animalid", "donor", "donorid", "specimen", "specimenid", "sequence", "sequenceid", "burst", "burstid", "study", "studyid", "examination", "examid"]
-        ),
+        _read_words("""
+            group groups groupid patient patients patientid patientnumber subject subjects subjectid
+            participant participantid individual individualid
+        """),
+        _read_words("""
+            case caseid slide slideid video videoid lesion lesionid session sessionid person personid animalid
+            donor donorid specimen specimenid sequence sequenceid burst burstid study studyid exam examid
+            examination examinationid
+        """),
     ),
 }
 
@@ -95,7 +110,9 @@ def parse_columns(columns: Columns | None) -> dict[Role, str]:
         for part in parts:
             role, equals, name = part.partition("=")
             if not equals or not name.strip():
-                raise DataError(f"--columns {part!r} is not of the form ROLE=COLUMN, such as path=file,label=class")
+                raise DataError(
+                    f"--columns {part!r} is not of the form ROLE=COLUMN, such as path=file,label=class"
+                )
             pairs.append((role.strip(), name.strip()))
     named: dict[Role, str] = {}
     for role, name in pairs:
@@ -104,10 +121,9 @@ def parse_columns(columns: Columns | None) -> dict[Role, str]:
             raise DataError(f"--columns {role}=… is unknown; {nearest(str(role), ROLES)}")
         if known in named:
             raise DataError(f"--columns names the column of the {role} twice: {named[known]!r} and {name!r}")
+        if known in ("path", "label") and name.casefold() == "none":
+            raise DataError(f"--columns {known}=none: a table of labels needs a column for the {known}")
         named[known] = name
-    for role in ("path", "label"):
-        if named.get(role, "").casefold() == "none":
-            raise DataError(f"--columns {role}=none: a table of labels needs a column for the {role}")
     return named
 
 
@@ -211,7 +227,7 @@ def _leads_to_files(table: Table, column: str, has_file: Callable[[str], bool]) 
 
 
 def _choose_label(table: Table, columns: list[str]) -> str:
-    """Choose the column of labels. Columns that say the same are one: the texts are taken, not the numbers."""
+    """Choose the column of labels. Of columns that say the same, the texts are taken."""
     candidates = _find_candidates(columns, "label")
     if not candidates:
         if one_hot := _find_one_hot(table, columns):
@@ -246,7 +262,9 @@ def _is_number(cell: str) -> bool:
 
 def _find_one_hot(table: Table, columns: list[str]) -> list[str]:
     """Return columns that hold zeros and ones alone, with a single one in every row."""
-    marks = [name for name in columns if set(get_cells(table, name)) <= {"0", "1", "0.0", "1.0", "false", "true"}]
+    marks = [
+        name for name in columns if set(get_cells(table, name)) <= {"0", "1", "0.0", "1.0", "false", "true"}
+    ]
     if len(marks) < 2:
         return []
     rows = zip(*(get_cells(table, name) for name in marks), strict=True)

@@ -19,14 +19,16 @@ from pathlib import Path
 
 from foveal import progress
 from foveal.data.csv_table import NEEDED, read_csv
+from foveal.data.folders import is_named_as_image
+from foveal.data.junk import is_junk
 from foveal.data.label_columns import ColumnChoice, choose_columns, get_cells, parse_columns
 from foveal.data.layout import Layout
 from foveal.data.options import DataOptions
 from foveal.data.parquet import get_extension, iter_images, name_images, read_parquet
 from foveal.data.scan import Listing, Record
+from foveal.data.split_names import read_split_names
 from foveal.data.table import MAX_NAMES_IN_MESSAGE, Table, list_some
 from foveal.data.table_files import (
-    IMAGE_SUFFIXES,
     AmbiguousFileError,
     FileFinder,
     find_common_folder,
@@ -38,25 +40,6 @@ from foveal.progress import printable
 
 MAX_EXTRACTED_BYTES = 20_000_000_000
 """The largest size of all images from Parquet files in the cache. The least recently used are removed."""
-_SPLITS = {
-    "train": "train",
-    "training": "train",
-    "trn": "train",
-    "tr": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validate": "validation",
-    "validation": "validation",
-    "validating": "validation",
-    "dev": "validation",
-    "development": "validation",
-    "test": "test",
-    "testing": "test",
-    "tst": "test",
-    "eval": "test",
-    "evaluation": "test",
-    "holdout": "test",
-}
 MIN_ROWS_TO_JUDGE = 20
 """The number of rows from which on labels that are all different are refused."""
 
@@ -160,8 +143,7 @@ def _read_rows(
         try:
             path = finder.find(cell)
         except (AmbiguousFileError, DataError) as error:
-            means = f"{printable(cell, 80)} " if isinstance(error, AmbiguousFileError) else ""
-            problems.append(f"{place} {'' if not means else means}{error}")
+            problems.append(f"{place} {error}")
             continue
         if path is None:
             missing.append(f"{printable(cell, 80)} ({place})")
@@ -209,24 +191,19 @@ def _read_splits(table: Table, columns: ColumnChoice) -> list[str]:
     if columns.split is None:
         return [""] * len(table.rows)
     cells = _clean(table, columns.split, "split")
-    name_of = {cell: _get_split_name(cell) for cell in set(cells)}
-    unknown = Counter(cell for cell in cells if not name_of[cell])
+    name_of = read_split_names(sorted(set(cells)))
+    unknown = Counter(cell for cell in cells if cell not in name_of)
     if unknown:
         first = {cell: table.place(cells.index(cell)) for cell in list(unknown)[:MAX_NAMES_IN_MESSAGE]}
-        names = [f"{printable(cell, 40)!r} ({count:,} rows, first {first.get(cell, '')})" for cell, count in unknown.items()]
+        names = [
+            f"{printable(cell, 40)!r} ({count:,} rows, first {first.get(cell, '')})"
+            for cell, count in unknown.items()
+        ]
         raise table.refuse(
             f"has values in the column {columns.split!r} that are no names of splits: {list_some(names)}; "
             f"write train, validation or test there, remove these rows, or divide anew: --columns split=none"
         )
     return [name_of[cell] for cell in cells]
-
-
-def _get_split_name(text: str) -> str:
-    """Return the split that a cell stands for, in any usual spelling, or an empty text."""
-    name = re.sub(r"[\W_]+", "", text.casefold())
-    if re.fullmatch(r"train\d+", name):
-        return name
-    return _SPLITS.get(name) or _SPLITS.get(re.sub(r"(set|split|data|images|samples)$", "", name), "")
 
 
 def _merge_double_rows(table: Table, rows: list[_Row]) -> list[_Row]:
@@ -249,7 +226,8 @@ def _merge_double_rows(table: Table, rows: list[_Row]) -> list[_Row]:
         difference = next((old, new) for old, new in zip(before, after, strict=True) if old != new)
         old, new = (printable(text, 40) or "nothing" for text in difference)
         contradictions.append(
-            f"{printable(row.path, 80)} is {old} in {table.place(other.number)} and {new} in {table.place(row.number)}"
+            f"{printable(row.path, 80)} is {old} in {table.place(other.number)} "
+            f"and {new} in {table.place(row.number)}"
         )
     if contradictions:
         raise table.refuse(
@@ -312,8 +290,8 @@ def _find_unnamed(root: Path, named: set[str]) -> list[str]:
     paths = list(iter_files(root, folders))
     if any("/" not in path for path in named):
         with outside_faults(root), os.scandir(root) as entries:
-            paths += [entry.name for entry in entries if entry.is_file() and not entry.name.startswith(".")]
-    return sorted(path for path in paths if path not in named and Path(path).suffix.lower() in IMAGE_SUFFIXES)
+            paths += [entry.name for entry in entries if entry.is_file() and not is_junk(entry.name)]
+    return sorted(path for path in paths if path not in named and is_named_as_image(path))
 
 
 def _check_labels(table: Table, columns: ColumnChoice, labels: list[str]) -> None:
@@ -325,10 +303,10 @@ def _check_labels(table: Table, columns: ColumnChoice, labels: list[str]) -> Non
             f"a classifier needs two or more"
         )
     if len(labels) >= MIN_ROWS_TO_JUDGE and len(counts) > 0.9 * len(labels):
+        examples = list_some([printable(label, 30) for label in counts], 3)
         raise table.refuse(
-            f"has {len(counts):,} different labels in {len(labels):,} rows (column {columns.label!r}, such as "
-            f"{list_some([printable(label, 30) for label in counts], 3)}); these are no classes: name another "
-            f"column with --columns label=…"
+            f"has {len(counts):,} different labels in {len(labels):,} rows (column {columns.label!r}, "
+            f"such as {examples}); these are no classes: name another column with --columns label=…"
         )
     if several := _find_label_lists(counts):
         raise table.refuse(
@@ -341,9 +319,10 @@ def _check_labels(table: Table, columns: ColumnChoice, labels: list[str]) -> Non
         alike.setdefault(_simplify(label), []).append(label)
     for names in alike.values():
         if len(names) > 1:
+            shown = " and ".join(repr(printable(name, 60)) for name in sorted(names))
             progress.warn(
-                f"the classes {' and '.join(repr(printable(name, 60)) for name in sorted(names))} of {table.path.name} "
-                f"look alike, but count as {len(names)}; write them the same way if they are one"
+                f"the classes {shown} of {table.path.name} look alike, but count as {len(names)}; "
+                f"write them the same way if they are one"
             )
 
 
@@ -432,7 +411,9 @@ def _extract(table: Table, column: str, cache: Path) -> tuple[Table, FileFinder]
         os.utime(folder)  # the time of the last use, for eviction
     stored = (folder / ".complete").read_text(encoding="utf-8", errors="surrogateescape").split("\n")
     index = table.columns.index(column)
-    rows = tuple((*row[:index], name, *row[index + 1 :]) for row, name in zip(table.rows, stored, strict=True))
+    rows = tuple(
+        (*row[:index], name, *row[index + 1 :]) for row, name in zip(table.rows, stored, strict=True)
+    )
     named = Table(
         path=table.path,
         columns=table.columns,

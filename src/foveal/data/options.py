@@ -20,8 +20,8 @@ class DataOptions:
     """
 
     source: str | os.PathLike[str] | Arrays
-    """The folder of images, in one of the layouts of class folders; or a table of labels (CSV, TSV or Parquet);
-    or images in memory."""
+    """The folder of images, in one of the layouts of class folders; or a table of labels, which is a CSV, TSV
+    or Parquet file; or images in memory."""
     _: KW_ONLY
     validation: str | None = None
     """The split that validates, such as "train2". "none" trains on all images."""
@@ -29,14 +29,17 @@ class DataOptions:
     """A regular expression on relative paths. Images with the same match are never divided."""
     cache: str | os.PathLike[str] | None = None
     """The folder for decoded images. By default it is the user's cache folder."""
+    verify: bool = False
+    """Whether every file is read and compared with what was decoded. By default, files are compared whose inodes
+    or times have changed, and a sample."""
     images: str | os.PathLike[str] | None = None
     """The folder that the paths in a table of labels belong to. By default it is the table's own folder."""
     layout: LayoutOption | None = None
     """What the folders are, where that is asked: "classes" if the first folders are classes, "splits" if they
     are splits, "subfolders" if the folders in them are classes."""
     columns: Columns | None = None
-    """The columns of a table of labels, where their names do not tell: "path=file,label=species", with "split"
-    and "group" likewise. "none" stands for no column."""
+    """The columns of a table of labels, where their names do not tell: "path=file,label=species". "split" and
+    "group" are named likewise; "none" stands for no column."""
 
     @classmethod
     def of(cls, data: "DataSource") -> "DataOptions":

@@ -8,13 +8,10 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
+from foveal.data.folders import is_named_as_image
+from foveal.data.junk import is_junk
 from foveal.errors import DataError
 from foveal.progress import printable
-
-IMAGE_SUFFIXES = frozenset(
-    [".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".apng", ".bmp", ".dib", ".gif", ".webp", ".tif", ".tiff", ".avif", ".heic", ".heif"]
-)
-"""The extensions of image files, in lower case."""
 
 
 class AmbiguousFileError(Exception):
@@ -46,8 +43,8 @@ class FileFinder:
     def find(self, cell: str) -> str | None:
         """Return the relative path of the file that a cell names, or None if there is none.
 
-        Tried are the path as it is, with slashes in place of backslashes, below the table's folder, then
-        names that differ in case or Unicode form, then names without an extension, then names without folders.
+        Tried are the path as it is, with slashes in place of backslashes, and below the table's folder. Then
+        follow names that differ in case or Unicode form, without an extension, and without folders.
 
         Raises:
             AmbiguousFileError: Several files are meant.
@@ -84,7 +81,9 @@ class FileFinder:
     def _search(self, path: str) -> str | None:
         """Return the only file whose path or name is meant by a path that is no file's, or None."""
         key = _make_key(path)
-        for index, spell in zip(self._indices, _SPELLINGS if "/" not in path else _SPELLINGS[:2], strict=False):
+        for index, spell in zip(
+            self._indices, _SPELLINGS if "/" not in path else _SPELLINGS[:2], strict=False
+        ):
             matches = index.get(key, [])
             exact = [match for match in matches if spell(match) == path]
             if len(exact) == 1:
@@ -92,17 +91,17 @@ class FileFinder:
             if len(matches) > 1:
                 names = ", ".join(printable(match, 80) for match in matches[:3])
                 more = f" and {len(matches) - 3} more" if len(matches) > 3 else ""
-                raise AmbiguousFileError(f"may be {names}{more}")
+                raise AmbiguousFileError(f"names {printable(path, 80)}, which may be {names}{more}")
             if matches:
                 return matches[0]
         return None
 
     @cached_property
     def _indices(self) -> tuple[dict[str, list[str]], ...]:
-        """The files below the root: by path, by path without extension, by name, by name without extension."""
+        """The files below the root, by each way in which a table may spell their paths."""
         indices: tuple[dict[str, list[str]], ...] = ({}, {}, {}, {})
         for path in iter_files(self.root):
-            is_image = os.path.splitext(path)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
+            is_image = is_named_as_image(path)
             for number, spell in enumerate(_SPELLINGS):
                 if is_image or spell not in (_drop_suffix, _drop_both):
                     indices[number].setdefault(_make_key(spell(path)), []).append(path)
@@ -141,7 +140,7 @@ def iter_files(root: Path, folders: Iterable[str] = ("",)) -> Iterator[str]:
         try:
             with os.scandir(root / folder) as entries:
                 for entry in entries:
-                    if entry.name.startswith(".") or entry.name in ("__MACOSX", "@eaDir"):
+                    if is_junk(entry.name):
                         continue
                     if entry.is_dir(follow_symlinks=False):
                         pending.append(prefix + entry.name)

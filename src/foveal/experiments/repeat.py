@@ -19,13 +19,14 @@ from foveal.errors import DataError, RecipeError, RunError, UserError
 from foveal.evaluation.metrics import format_percent
 from foveal.files.atomic import outside_faults, write_json_with_digest
 from foveal.files.run_folder import default_run_path
-from foveal.files.run_records import EvaluationSplit
+from foveal.files.run_records import EvaluationSplit, TableRecord
 from foveal.files.typed_file import read_file
-from foveal.files.typed_json import to_json
+from foveal.files.typed_json import plain, to_json
 from foveal.recipe.budget import Budget
 from foveal.recipe.overrides import Settings, parse_settings
 from foveal.recipe.recipe import Recipe
 from foveal.run.loggers import Loggers, check_loggers
+from foveal.run.moved_data import record_table
 from foveal.run.options import TrainOptions, TrainRequest
 from foveal.run.resume import resume
 from foveal.run.run import Run
@@ -55,6 +56,8 @@ class GroupRequest:
     """The regular expression that keeps groups together."""
     settings: tuple[str, ...] = ()
     """The settings that differ from the recipe's, as `key=value`."""
+    table: TableRecord | None = None
+    """How the table of labels is read, or None where folders have the labels."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +267,7 @@ def _describe_request(request: TrainRequest) -> GroupRequest:
         validation=request.data.validation,
         group=request.data.group,
         settings=tuple(parse_settings(request.settings)),
+        table=record_table(request.data),
     )
 
 
@@ -273,7 +277,7 @@ def _create_group(path: Path, request: GroupRequest, runs: int) -> None:
     if file.is_file():
         before = read_file(file, GroupRecord)
         for field in fields(request):
-            old, new = (getattr(side, field.name) for side in (before.asked, request))
+            old, new = (plain(getattr(side, field.name)) for side in (before.asked, request))
             if old != new:
                 raise RunError(
                     f"{path} holds runs with {field.name} {json.dumps(old)[:80]}, not "
@@ -293,7 +297,7 @@ def _choose_split(run: Run) -> EvaluationSplit:
 
 def _summarize(path: Path, runs: Sequence[Run]) -> Group:
     split = _choose_split(runs[0])
-    evaluations, correct = [], []
+    evaluations, correct, labels_of = [], [], []
     for run in runs:
         evaluation = run.evaluation(split)
         if evaluation is None:
@@ -302,9 +306,12 @@ def _summarize(path: Path, runs: Sequence[Run]) -> Group:
         evaluations.append(evaluation)
         logits, labels = run.load_predictions(evaluation)
         correct.append(logits.argmax(axis=1) == labels)
+        labels_of.append(labels)
     accuracies = tuple(evaluation.accuracy for evaluation in evaluations)
     files = [run.folder.dataset.splits[split].files for run in runs]
-    same_images = all(other == files[0] for other in files)
+    same_images = all(other == files[0] for other in files) and all(
+        np.array_equal(other, labels_of[0]) for other in labels_of
+    )
     return Group(
         path=path,
         runs=tuple(runs),

@@ -16,6 +16,7 @@ from foveal.evaluation.metrics import Evaluation, format_percent
 from foveal.experiments.search_space import get_setting
 from foveal.files.events import CutShort, EpochEnded, Event, GivenUp, Resumed, TestSplitOpened, Trained
 from foveal.files.run_folder import RunFolder
+from foveal.files.run_records import TableRecord
 from foveal.files.typed_file import read_file
 from foveal.recipe.recipe import Recipe
 from foveal.run.run import Run
@@ -43,6 +44,8 @@ class StudyRequest:
     """The regular expression that keeps groups together."""
     seed: int
     """The seed of the search and of every trial."""
+    table: TableRecord | None = None
+    """How the table of labels is read, or None where folders have the labels."""
 
 
 @dataclass(frozen=True, kw_only=True)

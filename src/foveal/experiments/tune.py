@@ -10,6 +10,7 @@ from typing import Literal
 
 from foveal import progress
 from foveal.commands import show_command
+from foveal.data.label_columns import parse_columns
 from foveal.data.options import DataOptions, DataSource
 from foveal.errors import DivergenceError, Interrupted, RecipeError, RunError
 from foveal.evaluation.metrics import format_percent
@@ -32,11 +33,12 @@ from foveal.files.lock import LOCK, WRITER, only_writer
 from foveal.files.run_folder import RunFolder, default_run_path
 from foveal.files.run_records import EpochRecord
 from foveal.files.typed_file import read_file
-from foveal.files.typed_json import to_json
+from foveal.files.typed_json import plain, to_json
 from foveal.recipe import builtin
 from foveal.recipe.budget import Budget
 from foveal.recipe.overrides import Settings, apply_settings, describe_changes, parse_settings
 from foveal.recipe.recipe import Recipe
+from foveal.run.moved_data import record_table
 from foveal.run.options import TrainOptions
 from foveal.run.resume import resume
 from foveal.run.run import Run
@@ -211,6 +213,7 @@ def _check_request(
         space=tuple(map(str, dimensions)),
         validation=data.validation_split,
         group=data.group,
+        table=record_table(data),
         seed=request.seed,
     )
     return options, study_request, _make_command(request, data, path, settings)
@@ -228,6 +231,8 @@ def _make_command(
     words = ["foveal", "train", str(data.source), "--recipe", *recipe]
     words += ["--validation", data.validation] if data.validation else []
     words += ["--group", data.group] if data.group else []
+    words += ["--images", str(data.images)] if data.images is not None else []
+    words += [f"--columns={role}={name}" for role, name in parse_columns(data.columns).items()]
     words += ["--seed", str(request.seed)] if request.seed else []
     return tuple(words)
 
@@ -245,7 +250,7 @@ def _refuse_other_study(path: Path, request: StudyRequest) -> None:
         if not any(path.glob("trial-*")):
             return  # nothing was trained, for example because the data were refused
         for field in fields(request):
-            old, new = getattr(before, field.name), getattr(request, field.name)
+            old, new = (plain(getattr(side, field.name)) for side in (before, request))
             if old != new:
                 change = f"{field.name} was {json.dumps(old)[:200]}, not {json.dumps(new)[:200]}"
                 if field.name == "recipe":

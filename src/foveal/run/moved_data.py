@@ -1,10 +1,10 @@
 """Where the data of a run are now: where they were, or where the user says that they are."""
 
 import os
-import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
+from foveal.commands import show_command
 from foveal.data.arrays import Arrays
 from foveal.data.label_columns import parse_columns
 from foveal.data.options import DataOptions, DataSource
@@ -27,7 +27,9 @@ def record_table(data: DataOptions) -> TableRecord | None:
             images = os.path.relpath(Path(images).resolve(), Path(data.source).resolve().parent)
         except ValueError:  # another drive of Windows
             images = str(Path(images).resolve())
-    return TableRecord(images=images, columns=parse_columns(data.columns))
+    return TableRecord(
+        images=images, columns={str(role): name for role, name in parse_columns(data.columns).items()}
+    )
 
 
 def locate_data(run: Path, then: EnvironmentRecord, moved: DataSource | None) -> DataOptions:
@@ -69,7 +71,7 @@ def locate_data(run: Path, then: EnvironmentRecord, moved: DataSource | None) ->
 
 def make_training_command(run: Path, then: EnvironmentRecord, settings: Sequence[str] = ()) -> str:
     """Return a command that trains the run's recipe anew on the same data, with changed settings."""
-    words = ["foveal", "train", _guard(then.data), "--recipe", _guard(str(run / "recipe.json"))]
+    words: list[str | Path] = [Path(then.data), "--recipe", run / "recipe.json"]
     for flag, value in (
         ("--validation", then.validation),
         ("--group", then.group),
@@ -82,7 +84,7 @@ def make_training_command(run: Path, then: EnvironmentRecord, settings: Sequence
         words += [f"--columns={role}={name}" for role, name in then.table.columns.items()]
     words += [f"--seed={then.seed}"] if then.seed else []
     words += [word for setting in settings for word in ("--set", setting)]
-    return shlex.join(words)
+    return show_command("train", *words)
 
 
 def describe_other_classes(before: Sequence[str], now: Sequence[str]) -> str | None:
@@ -97,11 +99,6 @@ def describe_other_classes(before: Sequence[str], now: Sequence[str]) -> str | N
         if names
     ]
     return " and ".join(parts) or "they stand in another order"
-
-
-def _guard(path: str) -> str:
-    """Return a path that no command takes for an option."""
-    return f"./{path}" if path.startswith("-") else path
 
 
 def _describe_gone(run: Path, was: Path, source: Path, *, is_moved: bool) -> str:

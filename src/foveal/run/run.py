@@ -143,11 +143,12 @@ class Run:
             known_cache=None if then.cache is None else Path(then.cache),
             share=then.share,
         )
+        now_at = replace(then, data=str(dataset.place))
         if (difference := describe_other_classes(before.classes, dataset.classes)) is not None:
             raise RunError(
                 f"{self.path} was trained on other classes than {data.source} has now: {difference}. "
                 f"Class names and their order are never forced: name the folder with the classes of then by "
-                f"--data DIR, or train anew: {make_training_command(self.path, then)}"
+                f"--data DIR, or train anew: {make_training_command(self.path, now_at)}"
             )
         now = dataset.fingerprint
         if now != before.fingerprint:
