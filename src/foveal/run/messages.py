@@ -7,6 +7,7 @@ import numpy as np
 from foveal import progress
 from foveal.commands import show_command
 from foveal.data.dataset import Dataset
+from foveal.data.file_notes import describe_notes
 from foveal.engine.compiled import load_library
 from foveal.files.run_records import EpochRecord
 from foveal.models import registry
@@ -53,6 +54,8 @@ def tell_start(session: Session, dataset: Dataset, steps_per_epoch: int) -> None
             f"{len(dataset.left_out)} files are left out, all listed in dataset.json; the first: "
             f"{progress.printable(path)}: {progress.printable(reason)}"
         )
+    for sentence in describe_notes(dataset.pack.paths, dataset.pack.notes):
+        progress.warn(sentence)
     if (kernels := load_library()).library is None:
         progress.line(
             f"Foveal's own kernels are not used, so training takes about twice as long: "
@@ -93,7 +96,8 @@ def tell_listing(dataset: Dataset, run: Path) -> None:
         counted = [f"{progress.printable(name, 40)} ({listing.passed_over[name]:,})" for name in names]
         shown = ", ".join(counted[:MAX_NAMES_SHOWN])
         more = f" and {len(names) - MAX_NAMES_SHOWN:,} other names" if len(names) > MAX_NAMES_SHOWN else ""
-        progress.line(f"passed over, as hidden or left by other programs: {n_files:,} files: {shown}{more}")
+        files = "1 file" if n_files == 1 else f"{n_files:,} files"
+        progress.line(f"passed over, as hidden or left by other programs: {files}: {shown}{more}")
     if listing.unlabelled:
         command = show_command("predict", run, listing.root / listing.unlabelled)
         progress.warn(
