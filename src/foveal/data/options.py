@@ -30,8 +30,8 @@ class DataOptions:
     cache: str | os.PathLike[str] | None = None
     """The folder for decoded images. By default it is the user's cache folder."""
     verify: bool = False
-    """Whether every file is read and compared with what was decoded. By default, files are compared whose inodes
-    or times have changed, and a sample."""
+    """Whether every file is read and compared with what was decoded. By default, only a sample is, and the
+    files whose inodes or times have changed."""
     images: str | os.PathLike[str] | None = None
     """The folder that the paths in a table of labels belong to. By default it is the table's own folder."""
     layout: LayoutOption | None = None

@@ -29,13 +29,7 @@ from foveal.data.checksums import ChecksumTest, compute_file_digest, count_block
 from foveal.data.decode import Decoding, resize_images
 from foveal.data.pack_build import PIXELS, StoredPack, build_pack, patch_pack
 from foveal.data.pack_folders import evict, give_name, mark_as_used, remove_leftovers, workplace
-from foveal.data.pack_index import (
-    compute_name,
-    find_restamped_files,
-    get_stamps,
-    read_index,
-    write_stamps,
-)
+from foveal.data.pack_index import FileTable, find_restamped_files, read_index, write_stamps
 from foveal.data.scan import Listing
 from foveal.errors import DataError, OutsideError
 from foveal.progress import printable
@@ -72,11 +66,19 @@ class Pack:
     """Whether a rejected file may be accepted another time, although its size and time do not change."""
     notes: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     """What is noted of files that are used, but not as a whole, by their indices: see `file_notes`."""
+    checksums: tuple[int, ...] = ()
+    """The checksum of each block of the pixels."""
+    test: ChecksumTest | None = None
+    """The comparison of the pixels with their checksums, or None if they were made just now."""
 
     @property
     def decoded_indices(self) -> list[int]:
         """The indices of the files that were decoded."""
         return [index for index in range(len(self.paths)) if index not in self.errors]
+
+    def is_damaged(self) -> bool:
+        """Wait until the pixels are compared with their checksums, and tell whether they differ."""
+        return self.test is not None and bool(self.test.find_damaged_images(self.pixels, self.checksums))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -85,7 +87,9 @@ class Pack:
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def open_pack(listing: Listing, image: Image, cache: Path, *, verify: bool = False) -> Pack:
+def open_pack(
+    listing: Listing, image: Image, cache: Path, *, verify: bool = False, is_tested_later: bool = False
+) -> Pack:
     """Return the pack of a listing. Files are decoded only if the cache lacks them or has them wrong.
 
     Args:
@@ -93,22 +97,27 @@ def open_pack(listing: Listing, image: Image, cache: Path, *, verify: bool = Fal
         image: The size, the channels and the resize mode of the images.
         cache: The folder for decoded images.
         verify: Whether all files are read and compared with their digests.
+        is_tested_later: Whether the caller will ask `Pack.is_damaged`, and open a damaged pack again. So the
+            pixels are compared while other work is done.
 
     Raises:
         OutsideError: The cache cannot be written.
     """
-    packs = cache / "packs"
-    folder = packs / _get_name(listing, image)
+    packs, files = cache / "packs", FileTable.of(listing)
+    folder = packs / _get_name(listing.root, files, image)
     remove_leftovers(packs)
     for _ in range(MAX_ATTEMPTS):
         test = ChecksumTest(folder / PIXELS)
         stored = _load(folder, listing)
         repair = None
         if stored is not None:
-            repair = _find_repair(stored, listing, test, verify=verify)
+            damaged = (
+                [] if is_tested_later else test.find_damaged_images(stored.pixels, stored.index.checksums)
+            )
+            repair = _find_repair(stored, listing, files, damaged, verify=verify)
             if repair is None:
                 mark_as_used(folder)
-                return _to_pack(stored, listing)
+                return _to_pack(stored, files, test)
         elif folder.exists():
             progress.warn(f"the decoded images in {folder} are damaged; all are made again from their files")
         with workplace(packs) as new:
@@ -118,12 +127,12 @@ def open_pack(listing: Listing, image: Image, cache: Path, *, verify: bool = Fal
             elif patch_pack(new, listing, image, stored, repair.rows, damaged=repair.damaged):
                 seen = stored.index_digest
             else:
-                return _to_pack(stored, listing)
+                return _to_pack(stored, files, test)
             del stored, test  # Windows cannot replace a file that is mapped
             is_own = _publish(new, folder, listing, instead_of=seen)
         evict(packs, keep=folder)
         if is_own and (stored := _load(folder, listing)) is not None:
-            return _to_pack(stored, listing)
+            return _to_pack(stored, files, None)
     raise OutsideError(f"the pack {folder} was removed or damaged by somebody else; run again")
 
 
@@ -151,16 +160,15 @@ def pack_arrays(arrays: Arrays, image: Image) -> Pack:
 
 def has_pack(listing: Listing, image: Image, cache: Path) -> bool:
     """Tell whether the cache has a pack of a listing, of which at most a part has to be made again."""
-    return _load(cache / "packs" / _get_name(listing, image), listing) is not None
+    name = _get_name(listing.root, FileTable.of(listing), image)
+    return _load(cache / "packs" / name, listing) is not None
 
 
-def _get_name(listing: Listing, image: Image) -> str:
-    """Compute the name of a listing's pack."""
+def _get_name(root: Path, files: FileTable, image: Image) -> str:
+    """Compute the name of a pack."""
     # The folder distinguishes data sets whose files differ in content only. Files from archives often have
     # equal times, and uncompressed images of equal dimensions have equal sizes.
-    return compute_name(
-        listing, {"format": PACK_FORMAT, "place": str(listing.root.resolve()), "image": vars(image)}
-    )
+    return files.compute_name({"format": PACK_FORMAT, "place": str(root.resolve()), "image": vars(image)})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -173,12 +181,15 @@ class _Repair:
     """Whether the pixels are damaged. Otherwise the pack may stay if decoding changes nothing."""
 
 
-def _find_repair(stored: StoredPack, listing: Listing, test: ChecksumTest, *, verify: bool) -> _Repair | None:
-    """Find out which files of a pack are to be decoded again, and tell why. None stands for none."""
-    digests, errors = stored.index.digests, stored.index.errors
-    paths = [record.path for record in listing.records]
-    stamps = get_stamps(listing)
-    moved = find_restamped_files(stored.folder, stamps, stored.index_digest)
+def _find_repair(
+    stored: StoredPack, listing: Listing, files: FileTable, damaged: Sequence[int], *, verify: bool
+) -> _Repair | None:
+    """Find out which files of a pack are to be decoded again, and tell why. None stands for none.
+
+    `damaged` are the indices of the images in damaged blocks.
+    """
+    digests, paths = stored.index.digests, files.paths
+    moved = find_restamped_files(stored.folder, files.stamps, stored.index_digest)
     everything = range(len(paths))
     changed = _find_changed_files(listing, digests, everything if verify else moved)
     if not verify and _find_changed_files(listing, digests, _draw_files(listing, digests)) - changed:
@@ -192,18 +203,18 @@ def _find_repair(stored: StoredPack, listing: Listing, test: ChecksumTest, *, ve
         )
     root = str(listing.root)
     retried = {row for row in stored.index.retry if digests[row] or compute_file_digest(root, paths[row])}
-    block_rows = test.find_damaged_images(stored.pixels, stored.index.checksums)
-    damaged = {row for row in block_rows if str(row) not in errors} or set(block_rows)
-    if block_rows:
+    if damaged:
         progress.warn(
-            f"{len(block_rows):,} of {len(paths):,} decoded images in {stored.folder} are damaged; "
+            f"{len(damaged):,} of {len(paths):,} decoded images in {stored.folder} are damaged; "
             f"they are made again from their files"
         )
-    if rows := changed | retried | damaged:
-        return _Repair(rows=sorted(rows), damaged=bool(block_rows))
+    # Rejected files have no image, unless there are none but those.
+    lost = {row for row in damaged if str(row) not in stored.index.errors} or set(damaged)
+    if rows := changed | retried | lost:
+        return _Repair(rows=sorted(rows), damaged=bool(damaged))
     if moved:
         with suppress(OutsideError):  # a cache that cannot be written serves as well
-            write_stamps(stored.folder, stamps, stored.index_digest)
+            write_stamps(stored.folder, files.stamps, stored.index_digest)
     return None
 
 
@@ -258,17 +269,19 @@ def _load(folder: Path, listing: Listing) -> StoredPack | None:
     return StoredPack(folder=folder, index=index, index_digest=digest, pixels=pixels)
 
 
-def _to_pack(stored: StoredPack, listing: Listing) -> Pack:
+def _to_pack(stored: StoredPack, files: FileTable, test: ChecksumTest | None) -> Pack:
     index = stored.index
     return Pack(
         pixels=stored.pixels,
-        paths=tuple(record.path for record in listing.records),
+        paths=files.paths,
         digests=index.digests,
         errors={int(row): error for row, error in index.errors.items()},
         clipped=sum(index.clipped.values()),
         decoding=index.decoding,
         retry=bool(index.retry),
         notes={int(row): notes for row, notes in index.notes.items()},
+        checksums=index.checksums,
+        test=test,
     )
 
 
@@ -285,8 +298,8 @@ def require_images(pack: Pack, listing: Listing) -> None:
         if (record.folder, record.label) not in readable and record.label in listing.classes:
             if listing.table is not None:
                 raise DataError(
-                    f"no image of the class {printable(record.label)} of {listing.table} can be read; the first, "
-                    f"{printable(record.path)}: {pack.errors[index]}"
+                    f"no image of the class {printable(record.label)} of {listing.table} can be read; "
+                    f"the first, {printable(record.path)}: {pack.errors[index]}"
                 )
             depth = 1 if listing.layout == "flat" else 2
             folder = listing.root.joinpath(*record.path.split("/")[:depth])

@@ -12,7 +12,7 @@ from foveal.data.checksums import compute_checksums, compute_file_digest
 from foveal.data.decode import Decoding
 from foveal.data.decode_worker import Outcome
 from foveal.data.deep_range import find_dim_images, find_range
-from foveal.data.pack_index import PackIndex, get_stamps, index_outcomes, write_index, write_stamps
+from foveal.data.pack_index import FileTable, PackIndex, index_outcomes, write_index, write_stamps
 from foveal.data.scan import Listing
 from foveal.data.workers import decode_files
 from foveal.files.atomic import outside_faults
@@ -219,7 +219,7 @@ def _finish(folder: Path, listing: Listing, outcomes: Sequence[Outcome], decodin
     checksums = compute_checksums(np.memmap(folder / PIXELS, dtype=np.uint8, mode="r", shape=shape))
     _sync(folder / PIXELS)  # before the index, so that a pack is complete or absent after a power cut
     digest = write_index(folder, index_outcomes(outcomes, decoding, checksums))
-    write_stamps(folder, get_stamps(listing), digest)
+    write_stamps(folder, FileTable.of(listing).stamps, digest)
 
 
 def _sync(file: Path) -> None:

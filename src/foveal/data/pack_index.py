@@ -10,7 +10,7 @@ import numpy as np
 
 from foveal.data.decode import Decoding
 from foveal.data.decode_worker import Outcome
-from foveal.data.scan import Listing, Record
+from foveal.data.scan import Listing
 from foveal.files.atomic import write_bytes
 from foveal.files.typed_json import read, to_json
 from foveal.types import Ints
@@ -18,7 +18,7 @@ from foveal.types import Ints
 INDEX = "index.json"
 """The file that describes the images. Without it a pack does not count."""
 STAMPS = "stamps"
-"""The file with the inode and the change time of each image file, int64 (N, 2), after the index's digest."""
+"""The file with the inode and the change time of each image file, int64 (2, N), after the index's digest."""
 _DIGEST_BYTES = 16
 _PREFIX = b'{"digest": "%s", "content": '
 _SUFFIX = b"}\n"
@@ -121,38 +121,53 @@ def _compute_digest(content: bytes) -> bytes:
     return hashlib.blake2b(content, digest_size=_DIGEST_BYTES).digest()
 
 
-def compute_name(listing: Listing, settings: Mapping[str, object]) -> str:
-    """Compute the name of the pack of a listing: a digest of its paths, sizes and times, and of settings."""
-    records = listing.records
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    for numbers in ([record.size for record in records], [record.modified for record in records]):
-        digest.update(_to_numbers(numbers).tobytes())
-    digest.update("\0".join([record.path for record in records]).encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:32]
+@dataclass(frozen=True, kw_only=True)
+class FileTable:
+    """The files of a listing in columns, which are made once: a data set may have a million files."""
 
+    paths: tuple[str, ...]
+    """The files' paths relative to the data set's folder."""
+    sizes_and_times: Ints
+    """The size and the modification time of each file, int64 (2, N)."""
+    stamps: Ints
+    """The inode and the change time of each file, int64 (2, N).
 
-def get_stamps(listing: Listing) -> Ints:
-    """Return the inode and the change time of each file, int64 (N, 2).
-
-    A system that tells no inodes has the change time of the file's folder instead, which changes when files
-    are moved.
+    A system that tells no inodes has the modification time of the file's folder instead, which changes when
+    files are moved.
     """
-    inodes = _to_numbers([record.inode for record in listing.records])
-    if len(inodes) and not inodes.any():
-        inodes = _to_numbers(_read_folder_times(listing.root, listing.records))
-    return np.stack([inodes, _to_numbers([record.changed for record in listing.records])], axis=1)
+
+    @classmethod
+    def of(cls, listing: Listing) -> "FileTable":
+        """Return the files of a listing, of at least one."""
+        records = listing.records
+        paths = tuple([record.path for record in records])
+        inodes = _to_numbers([record.inode for record in records])
+        if not inodes.any():
+            inodes = _to_numbers(_read_folder_times(listing.root, paths))
+        sizes, times = [record.size for record in records], [record.modified for record in records]
+        return cls(
+            paths=paths,
+            sizes_and_times=np.stack([_to_numbers(sizes), _to_numbers(times)]),
+            stamps=np.stack([inodes, _to_numbers([record.changed for record in records])]),
+        )
+
+    def compute_name(self, settings: Mapping[str, object]) -> str:
+        """Compute the name of a pack of these files: a digest of paths, sizes, times and of the settings."""
+        digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
+        digest.update(self.sizes_and_times.tobytes())
+        digest.update("\0".join(self.paths).encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()[:32]
 
 
-def _read_folder_times(root: Path, records: Sequence[Record]) -> list[int]:
+def _read_folder_times(root: Path, paths: Sequence[str]) -> list[int]:
+    """Return the modification time of each file's folder, or 0 if the system does not tell."""
     times: dict[str, int] = {}
-    for record in records:
-        folder = record.path.rpartition("/")[0]
-        if folder not in times:
-            try:
-                times[folder] = (root / folder).stat().st_mtime_ns
-            except (OSError, ValueError):
-                times[folder] = 0
-    return [times[record.path.rpartition("/")[0]] for record in records]
+    for folder in {path.rpartition("/")[0] for path in paths}:
+        try:
+            times[folder] = (root / folder).stat().st_mtime_ns
+        except (OSError, ValueError):
+            times[folder] = 0
+    return [times[path.rpartition("/")[0]] for path in paths]
 
 
 def _to_numbers(values: list[int]) -> Ints:
@@ -179,7 +194,7 @@ def find_restamped_files(folder: Path, stamps: Ints, index_digest: bytes) -> lis
     except OSError:
         content = b""
     if content[:_DIGEST_BYTES] != index_digest or len(content) != _DIGEST_BYTES + stamps.nbytes:
-        return list(range(len(stamps)))
-    before = np.frombuffer(content, dtype=np.int64, offset=_DIGEST_BYTES).reshape(-1, 2)
-    indices: list[int] = np.flatnonzero((before != stamps).any(axis=1)).tolist()
+        return list(range(stamps.shape[1]))
+    before = np.frombuffer(content, dtype=np.int64, offset=_DIGEST_BYTES).reshape(stamps.shape)
+    indices: list[int] = np.flatnonzero((before != stamps).any(axis=0)).tolist()
     return indices
