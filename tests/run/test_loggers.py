@@ -20,7 +20,7 @@ from tensorboard.util.tensor_util import make_ndarray
 import foveal
 from foveal.cli.main import main
 from foveal.errors import MissingExtraError, RecipeError
-from foveal.files.atomic import append_jsonl, read_json
+from foveal.files.atomic import append_jsonl, encode_line, read_json, read_jsonl
 from foveal.files.run_folder import RunFolder
 from foveal.run.loggers import Loggers
 
@@ -264,7 +264,9 @@ def test_a_warning_hides_the_password(
 def test_an_interrupted_run_is_let_go(finished: Path, tmp_path: Path, tracked: MlflowClient) -> None:
     folder = RunFolder(Path(shutil.copytree(finished, tmp_path / "left")))
     events = folder.path / "events.jsonl"  # a copy is the same run; this makes it another
-    events.write_text(events.read_text().replace('"time": "20', '"time": "19', 1))
+    rows = list(read_jsonl(events))
+    rows[0]["time"] = str(rows[0]["time"]).replace("20", "19", 1)
+    events.write_bytes(b"".join(map(encode_line, rows)))
     loggers = Loggers(["mlflow"], folder)
     loggers.send()
     assert of_mlflow(tracked, "left").info.status == "RUNNING"

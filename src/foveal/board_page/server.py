@@ -4,12 +4,14 @@ The server reads and never writes. No path in an address reaches the file system
 `RunIndex` knows which runs have them.
 """
 
+import asyncio
 import base64
 import hashlib
 import ipaddress
 import logging
 import os
 import socket
+import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from importlib.resources import files
 from pathlib import Path
@@ -28,6 +30,7 @@ try:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
+    from uvicorn.protocols.http.h11_impl import H11Protocol
 except ModuleNotFoundError as error:
     raise MissingExtraError(error.name or "starlette", "serve") from None
 
@@ -35,6 +38,10 @@ DEFAULT_PORT: Final = 8765
 """The port where none is given."""
 LOOPBACK_NAMES: Final = ("127.0.0.1", "localhost", "[::1]")
 """The host names that a browser on this machine may use. Refusing all others stops DNS rebinding."""
+PATIENCE_SECONDS: Final = 10.0
+"""How long a connection may be open without a whole request, and a browser may take no byte of an answer."""
+MAX_CONNECTIONS: Final = 200
+"""The number of connections beyond which the one is closed that has waited longest for a request."""
 _MEDIA_TYPES: Final = {"html": "text/html", "css": "text/css", "js": "text/javascript"}
 _CLOSED_POLICY: Final = "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _PAGE_POLICY: Final = (
@@ -81,6 +88,8 @@ def board(
             log_config=None,
             log_level="error",
             access_log=False,
+            http=_ImpatientProtocol,
+            ws="none",
             lifespan="off",
             server_header=False,
             timeout_graceful_shutdown=1,
@@ -165,6 +174,38 @@ class _SecurityMiddleware:
             await Response("refused", status_code=403)(scope, receive, send_with_headers)
             return
         await self._app(scope, receive, send_with_headers)
+
+
+class _ImpatientProtocol(H11Protocol):
+    """Closes connections that are open and ask for nothing. Others would have to wait for them."""
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)  # type: ignore[arg-type]
+        self._waits_since = time.monotonic()
+        self._last_cycle: object = None
+        self._n_unsent = 0
+        if len(self.connections) > MAX_CONNECTIONS:
+            waiting = [each for each in self.connections if isinstance(each, _ImpatientProtocol)]
+            idle = [each for each in waiting if each is not self and not each._is_answering()]
+            if idle:
+                min(idle, key=lambda each: each._waits_since).transport.abort()
+        self.loop.call_later(PATIENCE_SECONDS, self._look)
+
+    def _is_answering(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _look(self) -> None:
+        """Close the connection if nothing has happened since the last look, else look again later."""
+        if self.transport.is_closing():
+            return
+        n_unsent = self.transport.get_write_buffer_size()
+        if self._is_answering() and not 0 < self._n_unsent <= n_unsent:
+            self._waits_since = time.monotonic()
+        elif self._is_answering() or self.cycle is self._last_cycle:
+            self.transport.abort()
+            return
+        self._n_unsent, self._last_cycle = n_unsent, self.cycle
+        self.loop.call_later(PATIENCE_SECONDS, self._look)
 
 
 class _Server(uvicorn.Server):
