@@ -69,6 +69,9 @@ def _add_train(verbs: Verbs) -> None:
     )
     train.add_argument("--background", metavar="COLOUR", help="under transparent pixels; default: black")
     train.add_argument(
+        "--max-pixels", metavar="N", type=int, help="leave larger pictures out; default: 25000000"
+    )
+    train.add_argument(
         "--class-weights", choices=("none", "balanced"), help="balanced: rare classes weigh more"
     )
     add_settings(train)
@@ -134,7 +137,9 @@ def _train(args: argparse.Namespace) -> int:
         data=get_data(args),
         recipe=args.recipe,
         budget=budget,
-        settings=args.settings + [f'{key}="{value}"' for key, value in flags.items() if value is not None],
+        settings=args.settings
+        + [f'{key}="{value}"' for key, value in flags.items() if value is not None]
+        + ([] if args.max_pixels is None else [f"image.max_pixels={args.max_pixels}"]),
         seed=args.seed,
         out=args.out,
         options=get_saving(args),

@@ -21,7 +21,8 @@ from foveal.data.deep import DeepImage, open_deep, scale_deep
 from foveal.data.png import has_valid_checksums, read_plain_png
 from foveal.data.truncation import (
     find_jpeg_damage,
-    find_webp_zero_tail,
+    has_media_zero_tail,
+    has_webp_zeros,
     open_jpeg_end,
     read_jpeg_layout,
 )
@@ -44,7 +45,6 @@ SLOW_FORMATS = {"AVIF": 4, "HEIF": 4}
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 _EXIF_ORIENTATION = 0x0112
 _TIFF_SAMPLES = 277
-_FLAT_STEPS = 2  # the differences of 8-bit values in a line of one colour
 _TRANSPOSE_OF_ORIENTATION = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -286,10 +286,10 @@ def _check_loaded(file: Image.Image, content: bytes, deep: DeepImage | None) -> 
             raise DecodeError("damaged: its checksum does not match")
         if deep is None:
             _scale_transparency(file, depth=content[24])
-    elif file.format == "WEBP" and find_webp_zero_tail(content):
-        bottom = file.crop((0, file.height - 1, file.width, file.height)).convert("RGB")
-        if any(high - low > _FLAT_STEPS for low, high in bottom.getextrema()):  # type: ignore[misc]
-            raise DecodeError("cut off: the rest of the file is filled with zeros")
+    elif (file.format == "WEBP" and has_webp_zeros(content, file.width * file.height)) or (
+        file.format in ("AVIF", "HEIF") and has_media_zero_tail(content)
+    ):
+        raise DecodeError("cut off: the rest of the file is filled with zeros")
 
 
 def _convert_and_resize(

@@ -2,6 +2,8 @@
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 
+from foveal.progress import printable
+
 MAX_NAMES = 3
 """The number of files that a note names."""
 
@@ -30,26 +32,22 @@ def _have(n: int) -> str:
     return "1 file has" if n == 1 else f"{n:,} files have"
 
 
-def describe_notes(
-    paths: Sequence[str], notes: Mapping[int, Collection[str]], *, dim: Collection[int] = ()
-) -> tuple[str, ...]:
+def describe_notes(paths: Sequence[str], notes: Mapping[int, Collection[str]]) -> tuple[str, ...]:
     """Return a sentence for each kind of note that there is.
 
     Args:
         paths: The paths of all files.
         notes: The kinds of notes of some files, by their index.
-        dim: The indices of the deep images that use almost none of the range (`find_dim_images`).
     """
     paths_of: dict[str, list[str]] = {kind: [] for kind in KINDS}
     for index in sorted(notes):
         for kind in notes[index]:
             if kind in paths_of:
                 paths_of[kind].append(paths[index])
-    paths_of["dim"] = [paths[index] for index in sorted(dim)]
     return tuple(
         f"{_SENTENCES[kind](len(found))} ({_name_first(found)})" for kind, found in paths_of.items() if found
     )
 
 
 def _name_first(paths: Sequence[str]) -> str:
-    return ", ".join(paths[:MAX_NAMES]) + (" …" if len(paths) > MAX_NAMES else "")
+    return ", ".join(printable(path) for path in paths[:MAX_NAMES]) + (" …" if len(paths) > MAX_NAMES else "")

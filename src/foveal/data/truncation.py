@@ -12,9 +12,10 @@ _RESTART = re.compile(rb"\xff([\xd0-\xd7])")
 _END = 0xD9
 _ZEROS = bytes(24)
 """No encoder writes so many zero bytes into Huffman codes whose zeros mean a change of the picture."""
-_MIN_ZERO_TAIL = 64
+_MIN_ZERO_TAIL = 32
 _PADDING = b"\xff\x00" * 24
 """24 bytes of ones, which are no Huffman code: a decoder that lacks data reads six blocks from them."""
+_WEBP_PIXELS_PER_ZERO = {b"VP8 ": 200, b"VP8L": 4}
 _BASELINE, _PROGRESSIVE = (0xC0, 0xC1), (0xC2,)
 
 
@@ -24,6 +25,7 @@ class _Scan(NamedTuple):
     components: tuple[tuple[int, int, int], ...]  # number, DC table, AC table
     first: int
     last: int
+    high_bit: int
     low_bit: int
     start: int
     end: int
@@ -87,7 +89,7 @@ def _read_jpeg_layout(content: bytes) -> JpegLayout | None:
             first, last, bits = part[1 + 2 * n : 4 + 2 * n]
             found = _NEXT_MARKER.search(content, at)
             stop = found.start() if found else len(content)
-            scans.append(_Scan(chosen, first, last, bits & 15, at, stop, tables))
+            scans.append(_Scan(chosen, first, last, bits >> 4, bits & 15, at, stop, tables))
             at = stop
     n_restarts = (n_units - 1) // interval if interval else 0
     return JpegLayout(frame, components, scans, end, (n_restarts, interval))
@@ -122,21 +124,26 @@ def find_jpeg_damage(content: bytes, layout: JpegLayout) -> str | None:
     if layout.frame in _BASELINE:
         if set(layout.components) - {number for scan in layout.scans for number, _, _ in scan.components}:
             return "cut off: a colour is missing"
-        for scan in layout.scans:
-            if _has_odd_zeros(content, scan):
-                return "damaged: a part of it is filled with zeros"
-        if len(layout.scans) == 1 and _misses_restarts(content, layout):
-            return "damaged: a part of it is missing"
-    elif layout.frame in _PROGRESSIVE and _misses_scans(layout):
-        return "cut off: its last scans are missing"
+        coefficient_scans = layout.scans
+    elif layout.frame in _PROGRESSIVE:
+        if _misses_scans(layout):
+            return "cut off: its last scans are missing"
+        coefficient_scans = [scan for scan in layout.scans if scan.first > 0 and scan.high_bit == 0]
+    else:
+        return None
+    if any(_has_odd_zeros(content, scan) for scan in coefficient_scans):
+        return "damaged: a part of it is filled with zeros"
+    if len(layout.scans) == 1 and _misses_restarts(content, layout):
+        return "damaged: a part of it is missing"
     return None
 
 
 def _has_odd_zeros(content: bytes, scan: _Scan) -> bool:
-    """Tell whether zeros fill a part of a scan. Files in which zeros mean blocks without change have none."""
+    """Tell whether zeros fill a part of a scan in whose codes they would mean coefficients."""
     if content.find(_ZEROS, scan.start, scan.end) < 0:
         return False
-    return any(scan.tables.get(16 | ac, b"\0") not in (b"\0", b"") for _, _, ac in scan.components)
+    symbols = [scan.tables.get(16 | table, b"") for _, _, table in scan.components]
+    return any(symbol and symbol[0] & 15 for symbol in symbols)  # it is followed by a coefficient's bits
 
 
 def _misses_restarts(content: bytes, layout: JpegLayout) -> bool:
@@ -172,15 +179,29 @@ def open_jpeg_end(content: bytes, layout: JpegLayout) -> bytes:
     return content
 
 
-def find_webp_zero_tail(content: bytes) -> bool:
-    """Tell whether a twentieth of a WebP file's pixels, at their end, and 32 bytes at least, are zeros."""
+def has_webp_zeros(content: bytes, n_pixels: int) -> bool:
+    """Tell whether a WebP file holds more zeros in a row than a picture of one colour would need.
+
+    For pixels without change, encoders write a byte of zeros for 350 of them at most, and without loss for
+    five of them.
+    """
     at = 12
     while at + 8 <= len(content):
         name, size = content[at : at + 4], int.from_bytes(content[at + 4 : at + 8], "little")
         part = content[at + 8 : at + 8 + size]
-        if name in (b"VP8 ", b"VP8L", b"ALPH"):
-            zeros = len(part) - len(part.rstrip(b"\0"))
-            if zeros >= max(32, len(part) // 20):
-                return True
+        if name in _WEBP_PIXELS_PER_ZERO:
+            n_zeros = max(_MIN_ZERO_TAIL, n_pixels // _WEBP_PIXELS_PER_ZERO[name])
+            return n_zeros < len(part) and bytes(n_zeros) in part
         at += 8 + size + size % 2
     return False
+
+
+def has_media_zero_tail(content: bytes) -> bool:
+    """Tell whether the pixels of an AVIF or HEIC file, if they are its last part, end in zeros."""
+    at, name = 0, b""
+    while at + 8 <= len(content):
+        size, name = struct.unpack_from(">I4s", content, at)
+        if size < 8:  # it reaches to the end, or has a size of 64 bits
+            break
+        at += size
+    return name == b"mdat" and content.endswith(bytes(_MIN_ZERO_TAIL))
