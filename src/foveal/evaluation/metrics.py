@@ -163,7 +163,7 @@ class Evaluation:
         return values
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Evaluation":
+    def from_json(cls, value: object) -> "Evaluation":
         """Return the evaluation that `to_json` returned.
 
         Raises:

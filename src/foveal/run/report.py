@@ -1,24 +1,59 @@
 """A run's files put together as what its report tells."""
 
-from typing import TYPE_CHECKING
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import nn
 
 from foveal import progress
+from foveal.data.dataset import Dataset
+from foveal.deployment.bundle import Bundle
 from foveal.errors import DataError, RunError
 from foveal.evaluation.calibration import softmax
 from foveal.evaluation.metrics import Evaluation
 from foveal.evaluation.roc import ClassCurves, compute_class_curves
+from foveal.files.run_folder import RunFolder
 from foveal.files.run_records import EvaluationSplit
 from foveal.models import registry
+from foveal.recipe.recipe import Recipe
 from foveal.reporting import gallery as galleries
 from foveal.reporting.gallery import Gallery
 from foveal.reporting.report import Report
+from foveal.types import Ints
 
-if TYPE_CHECKING:
-    from foveal.run.run import Run
+
+class ReportedRun(Protocol):
+    """What a report needs of a run: `foveal.Run` has it."""
+
+    folder: RunFolder
+    """The run folder."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The resolved recipe."""
+
+    @property
+    def bundle(self) -> Bundle:
+        """The trained model."""
+
+    @property
+    def model(self) -> nn.Module:
+        """The trained network."""
+
+    @property
+    def dataset(self) -> Dataset:
+        """The data that the run was trained on."""
+
+    def evaluation(self, split: EvaluationSplit) -> Evaluation | None:
+        """Return what was measured on a split, or None."""
+
+    def load_predictions(self, evaluation: Evaluation) -> tuple[NDArray[np.float32], Ints]:
+        """Read the logits (n, classes) and labels (n,) of an evaluation."""
 
 
 def build_report(
-    run: "Run",
+    run: ReportedRun,
     *,
     curves: bool = True,
     images: bool = False,
@@ -53,11 +88,11 @@ def build_report(
     )
 
 
-def _pick(run: "Run", split: EvaluationSplit, fresh: Evaluation | None) -> Evaluation | None:
+def _pick(run: ReportedRun, split: EvaluationSplit, fresh: Evaluation | None) -> Evaluation | None:
     return fresh if fresh is not None and fresh.split == split else run.evaluation(split)
 
 
-def _build_gallery(run: "Run", evaluation: Evaluation, *, neighbours: bool) -> Gallery | None:
+def _build_gallery(run: ReportedRun, evaluation: Evaluation, *, neighbours: bool) -> Gallery | None:
     """Return the images that were classified wrongly; None where the data are gone or changed."""
     try:
         dataset = run.dataset

@@ -101,21 +101,21 @@ def start_run(request: TrainRequest) -> Run:
     budget_began = time.monotonic() - request.seconds_spent
     if request.out is not None and Path(request.out).exists():
         raise RunError(f"{request.out} exists already; choose another --out, or remove it first")
-    chosen = _choose_training(request, budget_began)
-    network = build_network(chosen.recipe, chosen.dataset, seed=request.seed, model=request.model)
+    training = _choose_training(request, budget_began)
+    network = build_network(training.recipe, training.dataset, seed=request.seed, model=request.model)
     if request.model is None:
-        _prepare_network(network, chosen.dataset, seed=request.seed)
-    refuse_shortage(network, chosen.recipe, chosen.dataset)
-    folder = _create_folder(request, chosen, network, budget_began)
+        _prepare_network(network, training.dataset, seed=request.seed)
+    refuse_shortage(network, training.recipe, training.dataset)
+    folder = _create_folder(request, training, network, budget_began)
     with only_writer(folder.path):
-        session = begin_session(folder, chosen.recipe, chosen.dataset, network)
-        if chosen.plan is not None:
-            tell_plan(chosen.plan, time.monotonic() - budget_began)
+        session = begin_session(folder, training.recipe, training.dataset, network)
+        if training.plan is not None:
+            tell_plan(training.plan, time.monotonic() - budget_began)
         # The controller is made of the event just written, as `resume` will make it.
         controller, _ = replay_budget(folder.events()) or (None, 0.0)
         with open_loggers(folder, kinds) as loggers:
             context = RunContext(
-                dataset=chosen.dataset,
+                dataset=training.dataset,
                 seed=request.seed,
                 options=request.options,
                 loggers=loggers,
@@ -182,10 +182,10 @@ def _prepare_network(network: nn.Module, dataset: Dataset, *, seed: int) -> None
 
 
 def _create_folder(
-    request: TrainRequest, chosen: _Training, network: nn.Module, budget_began: float
+    request: TrainRequest, training: _Training, network: nn.Module, budget_began: float
 ) -> RunFolder:
     """Make the run folder. It gets its name together with all that `resume` needs, initial weights too."""
-    dataset, plan, cache = chosen.dataset, chosen.plan, request.data.cache_folder
+    dataset, plan, cache = training.dataset, training.plan, request.data.cache_folder
     environment = describe_environment(
         seed=request.seed,
         data=str(dataset.place),
@@ -198,13 +198,13 @@ def _create_folder(
     environment = replace(environment, table=record_table(request.data), layout=request.data.layout)
 
     def fill(folder: RunFolder) -> None:
-        begin_session(folder, chosen.recipe, dataset, network).save()  # the checkpoint of step 0
+        begin_session(folder, training.recipe, dataset, network).save()  # the checkpoint of step 0
         if plan is not None:
             folder.add_event(plan.to_event(seconds_spent=round(time.monotonic() - budget_began, 3)))
 
     return RunFolder.create(
-        default_run_path(chosen.recipe.name) if request.out is None else Path(request.out),
-        recipe=chosen.recipe.to_json(),
+        default_run_path(training.recipe.name) if request.out is None else Path(request.out),
+        recipe=training.recipe.to_json(),
         dataset=dataset.to_record(),
         environment=environment,
         promises_test=request.includes_test,
