@@ -16,18 +16,22 @@ from foveal.errors import OutsideError
 
 
 def printable(text: str, limit: int = 200) -> str:
-    """Return a name from outside that is harmless on a terminal.
+    """Return a name from outside that is harmless on a terminal, in XML and in HTML.
 
-    Control, formatting and surrogate characters are written as escapes, bidirectional marks among them. The
-    text is cut after `limit` characters.
+    Control, formatting and surrogate characters are written as escapes, bidirectional marks among them, and
+    what Unicode keeps from being a character, such as U+FFFE. The text is cut after `limit` characters.
     """
     escaped = "".join(
-        character
-        if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-        else character.encode("unicode_escape").decode("ascii")
+        character.encode("unicode_escape").decode("ascii") if _is_harmful(character) else character
         for character in text[:limit]
     )
     return escaped + ("…" if len(text) > limit else "")
+
+
+def _is_harmful(character: str) -> bool:
+    code = ord(character)
+    is_noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    return is_noncharacter or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
 
 def csv_cell(name: str) -> str:

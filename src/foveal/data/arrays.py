@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foveal.errors import DataError
+from foveal.files.run_records import find_duplicate
 from foveal.types import Ints, Pixels
 
 ARRAYS_ROOT = Path("arrays in memory")
@@ -20,7 +21,7 @@ class Arrays:
     8
 
     Raises:
-        DataError: The images have another shape, or there are fewer than two classes.
+        DataError: The images have another shape, or there are fewer than two classes, or two of one name.
     """
 
     images: Pixels
@@ -40,6 +41,8 @@ class Arrays:
             )
         if len(self.classes) < 2:
             raise DataError("there is one class only; a classifier needs two classes or more")
+        if (name := find_duplicate(self.classes)) is not None:
+            raise DataError(f"the classes name {name!r} twice; each class needs a name of its own")
 
     @property
     def side(self) -> int:
