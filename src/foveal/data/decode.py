@@ -21,6 +21,7 @@ from foveal.data.deep import DeepImage, open_deep, scale_deep
 from foveal.data.png import has_valid_checksums, read_plain_png
 from foveal.data.truncation import (
     find_jpeg_damage,
+    has_broken_deflate,
     has_media_zero_tail,
     has_webp_zeros,
     open_jpeg_end,
@@ -43,8 +44,21 @@ SLOW_FORMATS = {"AVIF": 4, "HEIF": 4}
 """How many times as long each million pixels of a format may take, which is a video's in truth."""
 
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
+_MAGIC = {
+    b"\xff\xd8\xff": "JPEG",
+    b"\x89PNG": "PNG",
+    b"GIF8": "GIF",
+    b"II*\0": "TIFF",
+    b"II+\0": "TIFF",
+    b"MM\0*": "TIFF",
+    b"MM\0+": "TIFF",
+}
+_VAGUE_COMPLAINTS = ("Corrupt EXIF data", "Truncated File Read", "decoder error", "create decoder object")
+"""What Pillow says of files of which a part is missing. The tags of a TIFF file are no EXIF data."""
 _EXIF_ORIENTATION = 0x0112
 _TIFF_SAMPLES = 277
+_TIFF_PLACES = ((273, 324), (279, 325))  # of strips and of tiles; their sizes
+_TIFF_DEFLATE = ("tiff_adobe_deflate", "tiff_deflate")
 _TRANSPOSE_OF_ORIENTATION = {
     2: Transpose.FLIP_LEFT_RIGHT,
     3: Transpose.ROTATE_180,
@@ -164,32 +178,31 @@ def read_dimensions(content: bytes) -> tuple[int, int]:
 
 def _explain_unknown_format(content: bytes) -> str:
     """Return the reason for which no decoder takes a file."""
-    if content[:4] in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"):
-        return (
-            "a TIFF file of a kind that is not read (64-bit values, say), or with damaged tags; save it with "
-            "8 or 16 bits a value, or as 32-bit floats"
-        )
-    kinds = {
-        b"\xff\xd8\xff": "JPEG",
-        b"\x89PNG": "PNG",
-        b"GIF8": "GIF",
-        b"RIFF": "WebP" if content[8:12] == b"WEBP" else "",
-    }
-    for magic, name in kinds.items():
-        if name and content.startswith(magic):
+    match _name_format(content):
+        case "TIFF":
+            return (
+                "a TIFF file of a kind that is not read (64-bit values, say), or with damaged tags; save it "
+                "with 8 or 16 bits a value, or as 32-bit floats"
+            )
+        case "":
+            return "no image in a known format: " + ", ".join(FORMATS)
+        case name:
             return f"cannot be decoded: a {name} file with a damaged or incomplete header"
-    return "no image in a known format: " + ", ".join(FORMATS)
 
 
 def _explain_fault(content: bytes, error: Exception) -> str:
     """Return what a decoder complains about, in words that fit the file."""
     text = str(error) or type(error).__name__
-    if content[:2] in (b"II", b"MM"):
-        if "EXIF" in text or "Truncated File Read" in text:
-            return "the TIFF file is cut off, or its tags are damaged"
-        if text.startswith("decoder error"):
-            return "the compressed pixels of the TIFF file are cut off or damaged"
+    if any(complaint in text for complaint in _VAGUE_COMPLAINTS):
+        return f"the {_name_format(content)} file is cut off or damaged"
     return text
+
+
+def _name_format(content: bytes) -> str:
+    """Return the name of the format that a file begins as, or an empty text."""
+    if content.startswith(b"RIFF"):
+        return "WebP" if content[8:12] == b"WEBP" else ""
+    return next((name for magic, name in _MAGIC.items() if content.startswith(magic)), "")
 
 
 def _open(content: bytes) -> Image.Image:
@@ -286,6 +299,11 @@ def _check_loaded(file: Image.Image, content: bytes, deep: DeepImage | None) -> 
             raise DecodeError("damaged: its checksum does not match")
         if deep is None:
             _scale_transparency(file, depth=content[24])
+    elif file.format == "TIFF" and file.info.get("compression") in _TIFF_DEFLATE:
+        tags: Any = file.tag_v2  # type: ignore[attr-defined]
+        offsets, sizes = (tags.get(strips, tags.get(tiles, ())) for strips, tiles in _TIFF_PLACES)
+        if has_broken_deflate(content, zip(offsets, sizes, strict=False)):
+            raise DecodeError("damaged: its checksum does not match")
     elif (file.format == "WEBP" and has_webp_zeros(content, file.width * file.height)) or (
         file.format in ("AVIF", "HEIF") and has_media_zero_tail(content)
     ):

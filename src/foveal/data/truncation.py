@@ -5,6 +5,8 @@ What can be found depends on the format. `docs/contract.md` states what cannot.
 
 import re
 import struct
+import zlib
+from collections.abc import Iterable
 from typing import NamedTuple
 
 _NEXT_MARKER = re.compile(rb"\xff+[^\x00\xd0-\xd7\xff]")
@@ -16,6 +18,7 @@ _MIN_ZERO_TAIL = 32
 _PADDING = b"\xff\x00" * 24
 """24 bytes of ones, which are no Huffman code: a decoder that lacks data reads six blocks from them."""
 _WEBP_PIXELS_PER_ZERO = {b"VP8 ": 200, b"VP8L": 4}
+_STEP = 1_000_000  # bytes that are decompressed at a time
 _BASELINE, _PROGRESSIVE = (0xC0, 0xC1), (0xC2,)
 
 
@@ -174,8 +177,11 @@ def open_jpeg_end(content: bytes, layout: JpegLayout) -> bytes:
 
     With the marker, decoders fill the rest with grey in silence. Other files are returned as they are.
     """
-    if layout.frame in _BASELINE and len(layout.scans) == 1 and layout.end == layout.scans[0].end:
-        return content[: layout.end] + _PADDING
+    if layout.frame in _BASELINE and len(layout.scans) == 1:
+        if layout.end is None:
+            return content.rstrip(b"\xff") + _PADDING
+        if layout.end == layout.scans[0].end:
+            return content[: layout.end] + _PADDING
     return content
 
 
@@ -205,3 +211,19 @@ def has_media_zero_tail(content: bytes) -> bool:
             break
         at += size
     return name == b"mdat" and content.endswith(bytes(_MIN_ZERO_TAIL))
+
+
+def has_broken_deflate(content: bytes, parts: Iterable[tuple[int, int]]) -> bool:
+    """Tell whether a part of a TIFF file, by its place and size, is no whole stream of zlib."""
+    for start, size in parts:
+        stream = zlib.decompressobj()
+        rest = content[start : start + size]
+        try:
+            while rest and not stream.eof:
+                stream.decompress(rest, _STEP)
+                rest = stream.unconsumed_tail
+        except zlib.error:
+            return True
+        if not stream.eof:
+            return True
+    return False
