@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from foveal import progress
-from foveal.cli.options import Verbs, add_json, add_moved_data, add_split, get_moved_data
+from foveal.cli.options import Verbs, add_json, add_moved_data, add_split, add_verify, get_moved_data
 from foveal.cli.output import print_result
 from foveal.commands import show_command
 
@@ -22,6 +22,7 @@ def _add_evaluate(verbs: Verbs) -> None:
     evaluate.add_argument("run", metavar="RUN", type=Path)
     add_split(evaluate)
     add_moved_data(evaluate)
+    add_verify(evaluate)
     evaluate.add_argument(
         "--views",
         action="store_true",
@@ -61,7 +62,7 @@ def _add_compare(verbs: Verbs) -> None:
 def _evaluate(args: argparse.Namespace) -> int:
     from foveal.run.run import Run
 
-    run = Run(args.run, data=get_moved_data(args))
+    run = Run(args.run, data=get_moved_data(args), verify=args.verify)
     evaluation = run.evaluate(args.split, views=args.views)
     if args.json:
         print_result(json.dumps({"run": str(run.path), **evaluation.to_json()}))

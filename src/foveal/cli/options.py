@@ -42,6 +42,7 @@ def add_data(verb: argparse.ArgumentParser) -> None:
     )
     verb.add_argument("--group", metavar="REGEX", help="images whose paths match alike are never divided")
     add_cache(verb, default="the user's cache folder")
+    add_verify(verb)
 
 
 def get_data(args: argparse.Namespace) -> "DataOptions":
@@ -56,6 +57,7 @@ def get_data(args: argparse.Namespace) -> "DataOptions":
         images=args.images,
         columns=args.columns,
         layout=args.layout,
+        verify=args.verify,
     )
 
 
@@ -80,6 +82,16 @@ def get_moved_data(args: argparse.Namespace) -> "DataOptions | None":
             raise RunError("--images has no effect without --data, which names the table of labels")
         return None
     return DataOptions(args.data, images=args.images)
+
+
+def add_verify(verb: argparse.ArgumentParser) -> None:
+    """Add `--verify`."""
+    verb.add_argument(
+        "--verify",
+        action="store_true",
+        help="read all image files and compare them with the decoded images; by default a sample, and the "
+        "files whose inode or time has changed",
+    )
 
 
 def add_cache(verb: argparse.ArgumentParser, *, default: str) -> None:

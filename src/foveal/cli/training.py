@@ -19,6 +19,7 @@ from foveal.cli.options import (
     add_saving,
     add_seed,
     add_settings,
+    add_verify,
     get_data,
     get_moved_data,
     get_saving,
@@ -101,6 +102,7 @@ def _add_resume(verbs: Verbs) -> None:
     )
     add_moved_data(resume)
     add_cache(resume, default="the one it was begun with")
+    add_verify(resume)
     add_saving(resume)
     add_json(resume)
     resume.set_defaults(call=_resume)
@@ -159,7 +161,7 @@ def _resume(args: argparse.Namespace) -> int:
     from foveal.run.resume import continue_run
     from foveal.run.run import Run
 
-    run = Run(args.run, cache=args.cache, data=get_moved_data(args))
+    run = Run(args.run, cache=args.cache, data=get_moved_data(args), verify=args.verify)
     was_finished = run.folder.finished
     # What was promised when the run began is kept as if nothing had come between.
     evaluate = args.evaluate or run.folder.lacks_promised_test

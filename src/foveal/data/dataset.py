@@ -10,13 +10,14 @@ import numpy as np
 import platformdirs
 
 from foveal.data.arrays import ARRAYS_ROOT, Arrays
+from foveal.data.duplicates import find_equal_files
 from foveal.data.label_table import list_table
 from foveal.data.options import DataOptions, DataSource
 from foveal.data.pack import Pack, has_pack, open_pack, pack_arrays, require_images
 from foveal.data.scan import Listing, draw_sample, scan
 from foveal.data.split import Splits, check_options, leave_out_small_classes, split, split_arrays
 from foveal.errors import DataError
-from foveal.files.run_records import DatasetRecord, LeftOut, SampleRecord, SplitRecord
+from foveal.files.run_records import DatasetRecord, EqualFiles, LeftOut, SampleRecord, SplitRecord
 from foveal.recipe.recipe import Image
 from foveal.types import Ints
 
@@ -94,11 +95,7 @@ class Dataset:
 
     def to_record(self) -> DatasetRecord:
         """Return the content of `dataset.json`: classes, the files of each split, and the files left out."""
-        indices_of = {
-            "train": np.concatenate(self.splits.train),
-            "validation": self.splits.validation,
-            "test": self.splits.test,
-        }
+        indices_of = self._indices_of_splits
         paths, digests = self.pack.paths, self.pack.digests
         n_files = len(paths)
         return DatasetRecord(
@@ -116,7 +113,21 @@ class Dataset:
             },
             sampled=None if n_files == self.n_listed else SampleRecord(of=self.n_listed, files=n_files),
             left_out=tuple(LeftOut(path=path, reason=reason) for path, reason in self.left_out.items()),
+            equal_files=self.equal_files,
         )
+
+    @property
+    def _indices_of_splits(self) -> dict[str, Ints]:
+        return {
+            "train": np.concatenate(self.splits.train),
+            "validation": self.splits.validation,
+            "test": self.splits.test,
+        }
+
+    @cached_property
+    def equal_files(self) -> tuple[EqualFiles, ...]:
+        """The files that hold the same bytes although they belong to different classes or splits."""
+        return find_equal_files(self.pack.paths, self.pack.digests, self.labels, self._indices_of_splits)
 
 
 def get_default_cache() -> Path:

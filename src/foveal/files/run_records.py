@@ -142,6 +142,20 @@ class LeftOut:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EqualFiles:
+    """Files that hold the same bytes although they belong to different classes or splits."""
+
+    kind: Literal["classes", "splits"]
+    """What the files differ in."""
+    between: tuple[str, ...]
+    """The two splits. It is empty for classes."""
+    n: int
+    """The number of files: all that are in two classes, or those of the first split."""
+    pairs: tuple[tuple[str, ...], ...]
+    """The relative paths of the first pairs."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatasetRecord:
     """What a run was trained on: `dataset.json`."""
 
@@ -160,6 +174,8 @@ class DatasetRecord:
     """The sample that took the place of all images, or None where all are used."""
     left_out: tuple[LeftOut, ...]
     """The files that are not used."""
+    equal_files: tuple[EqualFiles, ...] = ()
+    """The files that hold the same bytes although they belong to different classes or splits."""
 
     def __post_init__(self) -> None:
         if self.splits.keys() != {"train", "validation", "test"}:

@@ -14,6 +14,7 @@ from foveal.files.run_folder import RunFolder
 from foveal.files.run_records import DatasetRecord, EnvironmentRecord, EpochRecord
 from foveal.reporting.budget_findings import describe_budget
 from foveal.reporting.confidence_findings import describe_confidence, summarise
+from foveal.reporting.data_findings import describe_dataset
 from foveal.reporting.findings import Finding, describe_evaluation
 from foveal.reporting.gallery import Gallery
 from foveal.reporting.training_findings import describe_history
@@ -97,7 +98,7 @@ class Report:
 
     @cached_property
     def findings(self) -> list[Finding]:
-        """All findings: about the evaluation, the training and the time budget."""
+        """All findings: about the evaluation, the data, the training and the time budget."""
         of_evaluation: list[Finding] = []
         if self.evaluation is not None:
             of_evaluation = [
@@ -108,7 +109,8 @@ class Report:
         of_training = describe_history(
             self.history, next_learning_rate=self.next_learning_rate, scheduled=self.scheduled
         )
-        return [*of_evaluation, *of_training, *describe_budget(self.events)]
+        of_data = describe_dataset(self.dataset)
+        return [*of_evaluation, *of_data, *of_training, *describe_budget(self.events)]
 
     @cached_property
     def summary(self) -> Finding | None:
@@ -143,6 +145,9 @@ class Report:
                 words.append(f"--{option}={value}")
             elif value is not None:
                 words += [f"--{option}", str(value)]
+        if (table := self.environment.table) is not None:
+            words += [f"--columns={role}={name}" for role, name in table.columns.items()]
+            words += [] if table.images is None else [f"--images={table.images}"]
         return show_command("train", PurePath(PurePath(self.environment.data).name), *words)
 
     @property

@@ -7,6 +7,7 @@ import numpy as np
 from foveal import progress
 from foveal.commands import show_command
 from foveal.data.dataset import Dataset
+from foveal.data.duplicates import describe_equal_files
 from foveal.data.file_notes import describe_notes
 from foveal.engine.compiled import load_library
 from foveal.files.run_records import EpochRecord
@@ -56,6 +57,8 @@ def tell_start(session: Session, dataset: Dataset, steps_per_epoch: int) -> None
         )
     for sentence in describe_notes(dataset.pack.paths, dataset.pack.notes):
         progress.warn(sentence)
+    for equal_files in dataset.equal_files:
+        progress.warn(describe_equal_files(equal_files))
     if (kernels := load_library()).library is None:
         progress.line(
             f"Foveal's own kernels are not used, so training takes about twice as long: "

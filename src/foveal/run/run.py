@@ -59,6 +59,8 @@ class Run:
             still there.
         data: Where the images are now, if they were moved: the folder, or the table of labels. They are
             checked by their digests.
+        verify: Whether every image file is read and compared with its digest. By default, only a sample is,
+            and the files whose inodes or times have changed.
         dataset: The data set of the run, where it is open already.
         bundle: The model of the run, where it is loaded already.
 
@@ -73,6 +75,7 @@ class Run:
         model: nn.Module | None = None,
         cache: str | os.PathLike[str] | None = None,
         data: DataSource | None = None,
+        verify: bool = False,
         dataset: Dataset | None = None,
         bundle: Bundle | None = None,
     ) -> None:
@@ -80,6 +83,7 @@ class Run:
         self.own_model = model
         self._cache = cache
         self._moved_data = data
+        self._verify = verify
         if dataset is not None:
             self.dataset = dataset
         if bundle is not None:
@@ -137,7 +141,7 @@ class Run:
         then, before = self.folder.environment, self.folder.dataset
         data = locate_data(self.path, then, self._moved_data)
         dataset = open_dataset(
-            replace(data, cache=self._cache),
+            replace(data, cache=self._cache, verify=self._verify),
             self.recipe.image,
             seed=then.seed,
             known_cache=None if then.cache is None else Path(then.cache),
@@ -158,9 +162,10 @@ class Run:
                 f"{before.fingerprint[:16]}… and is {now[:16]}…"
             ]
         if dataset.to_record().splits != before.splits:
+            cause = "" if then.table is None else "its splits or groups changed, or "
             return dataset, [
-                f"{data.source} would not be divided as it was: this version of Foveal or NumPy draws other "
-                f"random numbers; use the versions named in environment.json"
+                f"{data.source} would not be divided as it was: {cause}this version of Foveal or NumPy draws "
+                f"other random numbers; use the versions named in environment.json"
             ]
         return dataset, []
 
