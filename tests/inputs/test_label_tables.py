@@ -708,3 +708,68 @@ def test_the_report_names_a_command_for_the_table(run: foveal.Run) -> None:
     run.evaluate("test")
     page = run.report().read_text()
     assert "labels.csv" in page
+
+
+# ---- what two options, or two runs, say differently
+
+
+def test_a_group_by_expression_takes_the_columns_place(make: Make) -> None:
+    table = make(csv("path,label,patient", [(*row, "p") for row in ROWS]))
+    assert listed(table, group=r"\d").groups is None
+    with pytest.raises(DataError, match=r"--group and --columns group=… both say what groups are"):
+        listed(table, group=r"\d", columns="group=patient")
+
+
+def test_a_group_of_the_table_in_two_splits_is_refused_with_a_way_out(make: Make, cache: Path) -> None:
+    splits = ["train", "train", "train", "train", "test", "test"]
+    rows = [(*row, split, "p") for row, split in zip(ROWS, splits, strict=True)]
+    data = DataOptions(make(csv("path,label,split,patient", rows)), validation="none", cache=cache)
+    with pytest.raises(DataError, match=r"the group p is in train and in test.*--columns group=none"):
+        open_dataset(data, Image(size=8))
+
+
+def test_invisible_characters_in_labels_are_warned_of(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
+    listed(make(csv("path,label", [("000.png", "cat\u200b"), *ROWS[1:]])))
+    assert r"'cat' and 'cat\u200b'" in capsys.readouterr().err.replace("\\\\", "\\")
+
+
+def test_changed_splits_are_named_as_the_cause(run: foveal.Run, table: Path) -> None:
+    text = table.read_text()
+    number = next(line for line in text.splitlines() if line.endswith("00,test"))
+    table.write_text(text.replace(number, number.replace("test", "train")))
+    with pytest.raises(RunError, match="its splits or groups changed"):
+        foveal.evaluate(run.path)
+
+
+def test_a_group_of_runs_keeps_its_columns(table: Path, cache: Path, tmp_path: Path) -> None:
+    """With other columns the second run would learn other labels."""
+    data = foveal.DataOptions(table, cache=cache)
+    foveal.repeat(data, runs=1, recipe="model-s-02", settings=SMALL, out=tmp_path / "group")
+    other = foveal.DataOptions(table, cache=cache, columns="label=label,split=none")
+    with pytest.raises(RunError, match="holds runs with table"):
+        foveal.repeat(other, runs=2, recipe="model-s-02", settings=SMALL, out=tmp_path / "group")
+
+
+def test_a_class_whose_images_are_all_unreadable_is_refused(make: Make, cache: Path) -> None:
+    table = make(csv("path,label"))
+    for path, label in ROWS:
+        if label == "cat":
+            table.with_name(path).write_bytes(b"no image")
+    with pytest.raises(
+        DataError, match=r"no image of the class cat of .*labels.csv can be read; the first, 000"
+    ):
+        open_dataset(DataOptions(table, cache=cache), Image(size=8))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("../a.png", "/etc/a.png", "C:\\a.png", "a/../../b.png", "con.png", ".hidden.png", "a\0.png"),
+        *("x" * 300, "a//b.png", "a:b.png", "a\n.png", ""),
+    ],
+)
+def test_names_inside_a_parquet_file_never_lead_out_of_the_cache(tmp_path: Path, name: str) -> None:
+    images = [{"bytes": png(seed), "path": name if seed == 0 else f"{seed}.png"} for seed in range(6)]
+    listing = listed(write_parquet(tmp_path / "a.parquet", {"image": images, "label": list("ababab")}))
+    assert [record.path for record in listing.records] == [f"row-{row}.png" for row in range(1, 7)]
+    assert {path.parent for path in tmp_path.rglob("*.png")} == {listing.root}

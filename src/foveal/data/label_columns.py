@@ -44,8 +44,8 @@ _NAMES: Mapping[Role, tuple[frozenset[str], frozenset[str]]] = {
             classlabel imagelabel truelabel goldlabel klasse etiqueta etiquette classe
         """),
         _read_words("""
-            y ytrue truth groundtruth gt species diagnosis dx disease breed type kind tag tags annotation
-            annotations finding findings variety genus family expression emotion outcome result
+            y ytrue truth groundtruth gt species diagnosis dx disease breed tag tags annotation
+            annotations finding findings variety genus family expression emotion
         """),
     ),
     "split": (

@@ -19,8 +19,7 @@ from pathlib import Path
 
 from foveal import progress
 from foveal.data.csv_table import NEEDED, read_csv
-from foveal.data.folders import is_named_as_image
-from foveal.data.junk import is_junk
+from foveal.data.junk import is_junk, is_named_as_image
 from foveal.data.label_columns import ColumnChoice, choose_columns, get_cells, parse_columns
 from foveal.data.layout import Layout
 from foveal.data.options import DataOptions
@@ -74,6 +73,8 @@ def list_table(options: DataOptions, cache: Path) -> Listing:
     assert isinstance(options.source, str | os.PathLike)
     path = Path(options.source)
     named = parse_columns(options.columns)
+    if options.group is not None and named.setdefault("group", "none").casefold() != "none":
+        raise DataError("--group and --columns group=… both say what groups are; leave one out")
     if not path.is_file():
         raise DataError(f"{path} is no ordinary file; {NEEDED}")
     table = _read(path)
@@ -344,7 +345,8 @@ def _simplify(label: str) -> str:
     """Return a label without case, spaces and punctuation, and a number without zeros that do not count."""
     if re.fullmatch(r"-?\d+\.0*", label):
         label = label.partition(".")[0]
-    return re.sub(r"[\s_-]+", "", label.casefold()) or label
+    visible = "".join(character for character in label if unicodedata.category(character) != "Cf")
+    return re.sub(r"[\s_-]+", "", visible.casefold()) or label
 
 
 def _check_splits(table: Table, records: Sequence[Record]) -> Layout:

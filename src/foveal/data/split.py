@@ -264,7 +264,8 @@ def _refuse_torn_groups(folders: dict[str, Ints], validation_folder: str | None,
             if other_split != split_name:
                 raise DataError(
                     f"the group {printable(groups[index])} is in {other_folder} and in {folder}, which are "
-                    f"different splits; move its images to one of them"
+                    f"different splits; move its images to one of them (a table's own groups are left out by "
+                    f"--columns group=none)"
                 )
 
 

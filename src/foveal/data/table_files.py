@@ -8,10 +8,12 @@ from collections.abc import Iterable, Iterator
 from functools import cached_property
 from pathlib import Path
 
-from foveal.data.folders import is_named_as_image
-from foveal.data.junk import is_junk
+from foveal.data.junk import is_junk, is_named_as_image
 from foveal.errors import DataError
 from foveal.progress import printable
+
+_PLAIN_PATH = re.compile(r"(?:[\w-][\w. -]*/)*[\w-](?:[\w. -]*[\w-])?")
+"""Relative paths that need no normalisation: no part begins with a full stop, and there is no backslash."""
 
 
 class AmbiguousFileError(Exception):
@@ -50,6 +52,11 @@ class FileFinder:
             AmbiguousFileError: Several files are meant.
             DataError: The cell is a web address, or a path that leads out of the folder.
         """
+        if _PLAIN_PATH.fullmatch(cell):  # the usual case, where no other spelling has to be tried
+            if os.path.isfile(f"{self._absolute_root}/{cell}"):  # noqa: PTH113
+                return cell
+            if self._table_folder == self._absolute_root:
+                return self._search(cell)
         if re.match(r"(?i)(https?|ftp|s3|gs)://", cell):
             raise DataError(f"names the web address {printable(cell, 80)}; download the images first")
         spellings = dict.fromkeys((cell, cell.strip(), cell.strip().replace("\\", "/")))
@@ -164,4 +171,4 @@ def find_common_folder(cells: Iterable[str]) -> str | None:
 
 
 def _make_key(path: str) -> str:
-    return unicodedata.normalize("NFC", path).casefold()
+    return path.lower() if path.isascii() else unicodedata.normalize("NFC", path).casefold()
