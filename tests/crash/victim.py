@@ -1,7 +1,8 @@
 """A process that has imported everything and forks a child for each life: so a death costs little.
 
 It reads JSON lines on standard input and answers each on standard output. A child trains or resumes a run,
-on one thread, saving after every step, and may be killed: at an operation on its files, or after a time.
+on one thread, saving after every step, and may be killed: at an operation on its files, or after a time. With
+a budget it calls the commands, which go on to the test and the report.
 """
 
 import contextlib
@@ -17,6 +18,8 @@ from disk import Disk, die
 
 import foveal
 from foveal import errors, planning  # noqa: F401 - imported once, for all children
+from foveal.cli.main import main as call
+from foveal.reporting import report_files  # noqa: F401
 from foveal.run import checkpoint_timer, resume, train
 
 
@@ -42,7 +45,7 @@ def fork(asked: dict[str, Any]) -> int:
     child = os.fork()
     if child:
         return child
-    sys.stderr = Path(asked["log"]).open("a")  # noqa: SIM115 - until the child's end
+    sys.stdout = sys.stderr = Path(asked["log"]).open("a")  # noqa: SIM115 - until the child's end
     code = 99
     try:
         code = live(asked)
@@ -58,8 +61,12 @@ def live(asked: dict[str, Any]) -> int:
     """Train or resume, and record how many operations on files that took."""
     run = Path(asked["run"])
     disk = Disk(run.parent, at=asked.get("at", 0), act=die, after=asked.get("late", False))
+    code = 0
     with disk.installed():
-        if run.exists():
+        if (budget := asked.get("budget")) is not None:
+            words = ["train", asked["data"], "--budget", budget, "--out", str(run), "--cache", asked["cache"]]
+            code = call(["resume", str(run)] if run.exists() else words)
+        elif run.exists():
             resume.resume(run, options=foveal.TrainOptions(save_every=1e-9))
         else:
             train.train(
@@ -70,7 +77,7 @@ def live(asked: dict[str, Any]) -> int:
                 options=foveal.TrainOptions(save_every=1e-9),
             )
     Path(asked["log"]).with_suffix(".operations").write_text(json.dumps(disk.done))
-    return 0
+    return code
 
 
 if __name__ == "__main__":
