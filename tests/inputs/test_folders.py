@@ -11,8 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from foveal.data.folders import is_named_as_image
-from foveal.data.junk import is_junk
+from foveal.data.junk import is_junk, is_named_as_image
 from foveal.data.scan import Listing, scan
 from foveal.errors import DataError
 
@@ -454,10 +453,11 @@ def test_a_link_to_itself_costs_its_own_name_only(tmp_path: Path) -> None:
     root = plant(tmp_path / "data", ["cat/1.png", "dog/1.png"])
     (root / "cat/self.png").symlink_to("self.png")
     (root / "cat/away.png").symlink_to("nowhere.png")
+    (root / "cat/long.png").symlink_to("x" * 300)  # no place has such a name, and asking for it fails
     (root / "self").symlink_to("self")
     listing = scan(root)
 
-    assert sorted(read(listing)) == ["cat/1.png", "cat/away.png", "cat/self.png", "dog/1.png"]
+    assert sorted(read(listing)) == ["cat/1.png", "cat/away.png", "cat/long.png", "cat/self.png", "dog/1.png"]
     assert listing.strays == ("self",)  # the files are tried, fail and are named when images are decoded
 
 

@@ -7,15 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from foveal.data.junk import count_files, describe_junk, is_junk
+from foveal.data.junk import JUNK_NAMES, JUNK_PREFIXES, count_files, describe_junk, is_junk, is_named_as_image
 from foveal.errors import DataError
 from foveal.progress import printable
 
-_IMAGE_ENDINGS = """
-    apng avif bmp dib gif heic heif hif j2k jfif jp2 jpe jpeg jpg jxl pbm pgm png pnm ppm tga tif tiff webp
-"""
-IMAGE_SUFFIXES = frozenset(f".{ending}" for ending in _IMAGE_ENDINGS.split())
-"""The endings of names by which a person takes a file for an image. Files without them are tried too."""
+FileStatus = tuple[str, int, int, int, int]
+"""The name of a file, its size, the times of its last changes and its inode, in the order of `Record`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +23,7 @@ class Contents:
     """The folders, sorted by name."""
     links: tuple[Path, ...]
     """The links to folders, sorted by name."""
-    files: "tuple[os.DirEntry[str], ...]"
+    files: tuple[FileStatus, ...]
     """The files and the broken links, in the order of the disk."""
 
     @property
@@ -35,9 +32,14 @@ class Contents:
         return [folder.name for folder in (*self.folders, *self.links)]
 
     @property
+    def file_names(self) -> list[str]:
+        """The names of the files."""
+        return [name for name, *_ in self.files]
+
+    @property
     def n_images(self) -> int:
         """The number of files that are named as images are."""
-        return sum(is_named_as_image(entry.name) for entry in self.files)
+        return sum(map(is_named_as_image, self.file_names))
 
 
 class FolderReader:
@@ -86,19 +88,23 @@ class FolderReader:
         """
         folders: list[Path] = []
         links: list[Path] = []
-        files: list[os.DirEntry[str]] = []
+        files: list[FileStatus] = []
         with os.scandir(folder) as entries:
-            for entry in entries:
-                if is_junk(entry.name):
+            for entry in entries:  # it is written out, because a data set may have a million files
+                name = entry.name
+                if name.startswith(JUNK_PREFIXES) or name.lower() in JUNK_NAMES:
                     self._pass_over(entry, folder)
-                elif entry.is_symlink():
-                    self._sort_link(entry, folder, links, files)
-                elif entry.is_dir(follow_symlinks=False):
-                    folders.append(folder / entry.name)
-                elif entry.is_file(follow_symlinks=False):
-                    files.append(entry)
-                else:
-                    self.leave_out(folder / entry.name, "is neither a file nor a folder")
+                    continue
+                try:
+                    if entry.is_file():
+                        status = entry.stat()
+                        files.append(
+                            (name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns)
+                        )
+                        continue
+                except OSError:  # a link to itself, or a file that went away meanwhile
+                    pass
+                self._sort_other(entry, folder, folders, links, files)
         return Contents(folders=tuple(sorted(folders)), links=tuple(sorted(links)), files=tuple(files))
 
     def follow_links(self, folder: Path) -> list[Path]:
@@ -143,29 +149,34 @@ class FolderReader:
     def _real_root(self) -> str:
         return os.path.realpath(self.root)
 
-    def _sort_link(
-        self, entry: "os.DirEntry[str]", folder: Path, links: list[Path], files: "list[os.DirEntry[str]]"
+    def _sort_other(
+        self,
+        entry: "os.DirEntry[str]",
+        folder: Path,
+        folders: list[Path],
+        links: list[Path],
+        files: list[FileStatus],
     ) -> None:
+        """Sort what is no plain file: a folder, a link, or neither."""
         path = folder / entry.name
+        is_link = entry.is_symlink()
         try:
-            is_folder, is_broken = path.is_dir(), not path.exists()
-        except OSError:  # its target is in a folder that cannot be entered
+            is_folder, is_broken = path.is_dir(), is_link and not path.exists()
+        except OSError:  # nobody may look where the link leads, or no place can have such a name
+            if not is_link:
+                raise
             is_folder, is_broken = False, True
         if is_folder:
-            links.append(path)
-        elif is_broken or path.is_file():
-            files.append(entry)  # a broken link stays, so that its name is listed
+            (links if is_link else folders).append(path)
+        elif is_broken:  # it stays, so that its name is listed
+            status = entry.stat(follow_symlinks=False)
+            files.append((entry.name, status.st_size, status.st_mtime_ns, status.st_ino, status.st_ctime_ns))
         else:
             self.leave_out(path, "is neither a file nor a folder")
 
     def _pass_over(self, entry: "os.DirEntry[str]", folder: Path) -> None:
         is_folder = entry.is_dir(follow_symlinks=False)
         self.passed_over[describe_junk(entry.name)] += count_files(folder / entry.name) if is_folder else 1
-
-
-def is_named_as_image(name: str) -> bool:
-    """Return whether a file's name ends as the names of images do."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122 - names are strings here
 
 
 def normalise(name: str) -> str:

@@ -6,13 +6,19 @@ from pathlib import Path
 MAX_COUNTED_FILES = 10_000
 """The number of files in a passed-over folder after which counting ends."""
 
+_IMAGE_ENDINGS = """
+    apng avif bmp dib gif heic heif hif j2k jfif jp2 jpe jpeg jpg jxl pbm pgm png pnm ppm tga tif tiff webp
+"""
+IMAGE_SUFFIXES = frozenset(f".{ending}" for ending in _IMAGE_ENDINGS.split())
+"""The endings of names by which a person takes a file for an image. Files without them are tried too."""
+
 _WORDS = """
     @eadir @__thumb @recycle @recently-snapshot @sharebin @tmp #recycle #snapshot __macosx $recycle.bin
     recycler recycled lost+found lost.dir found.000 found.001 __pycache__ node_modules mlruns wandb
     lightning_logs thumbs.db thumbs.db:encryptable ehthumbs.db ehthumbs_vista.db desktop.ini folder.htt
     picasa.ini zbthumbnail.info pspbrwse.jbf ws_ftp.log
 """
-_NAMES = frozenset(
+JUNK_NAMES = frozenset(
     [
         *_WORDS.split(),
         "system volume information",
@@ -23,7 +29,9 @@ _NAMES = frozenset(
         "icon\r",
     ]
 )
-_PREFIXES = (".", "~$", "~lock")
+"""The names of files and folders that programs leave, in lower case."""
+JUNK_PREFIXES = (".", "~$", "~lock")
+"""The beginnings of the names of hidden files, and of those that programs make while a file is open."""
 _RUN_FILES = ("recipe.json", "dataset.json", "environment.json")
 
 
@@ -33,7 +41,7 @@ def is_junk(name: str) -> bool:
     >>> is_junk("Thumbs.db"), is_junk("._cat.png"), is_junk("cat.png")
     (True, True, False)
     """
-    return name.startswith(_PREFIXES) or name.casefold() in _NAMES
+    return name.startswith(JUNK_PREFIXES) or name.lower() in JUNK_NAMES
 
 
 def describe_junk(name: str) -> str:
@@ -60,10 +68,19 @@ def holds_runs(folder: Path, *, depth: int = 2) -> bool:
         return True
     if depth == 0:
         return False
+    folders = []
     try:
         with os.scandir(folder) as entries:
-            folders = [entry.name for entry in entries if entry.is_dir(follow_symlinks=False)]
+            for entry in entries:
+                if is_named_as_image(entry.name):  # what a class folder holds: it need not be listed further
+                    return False
+                if entry.is_dir(follow_symlinks=False) and not entry.name.startswith("."):
+                    folders.append(entry.name)
     except OSError:
         return False
-    visible = [name for name in folders if not name.startswith(".")]
-    return bool(visible) and all(holds_runs(folder / name, depth=depth - 1) for name in visible)
+    return bool(folders) and all(holds_runs(folder / name, depth=depth - 1) for name in folders)
+
+
+def is_named_as_image(name: str) -> bool:
+    """Return whether a file's name ends as the names of images do."""
+    return name[name.rfind(".") :].lower() in IMAGE_SUFFIXES

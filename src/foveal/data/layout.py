@@ -78,7 +78,7 @@ def read_layout(root: Path, reader: FolderReader, chosen: LayoutOption | None = 
     if chosen is not None and chosen not in get_args(LayoutOption):
         raise DataError(f"unknown layout {chosen!r}; choose from {', '.join(get_args(LayoutOption))}")
     folders = _list_class_level(root, reader)
-    top_files = [root / entry.name for entry in reader.read(root).files]
+    top_files = [root / name for name in reader.read(root).file_names]
     if not folders:
         refuse_without_folders(root, reader)
     if chosen == "classes":
@@ -134,7 +134,7 @@ def _read_subfolders(root: Path, folders: list[Path], reader: FolderReader) -> R
     )
     if not class_folders:
         raise DataError(f"the folders in {root} hold no folders; leave --layout subfolders out")
-    strays = tuple(folder / entry.name for folder in folders for entry in reader.read(folder).files)
+    strays = tuple(folder / name for folder in folders for name in reader.read(folder).file_names)
     return Reading(layout="flat", class_folders=class_folders, strays=strays)
 
 
@@ -176,10 +176,10 @@ def _read_splits(
             for path in classes_in[folder]
         ),
         strays=tuple(
-            folder / entry.name
+            folder / name
             for folder in splits
             if folder != unlabelled
-            for entry in reader.read(folder).files
+            for name in reader.read(folder).file_names
         ),
         notes=_note_split_names({folder.name: name for name, folder in ordered.items()}),
         unlabelled=unlabelled,
@@ -314,9 +314,7 @@ def _read_splits_below_classes(
             if name == wanted
         ),
         strays=tuple(
-            folder / entry.name
-            for folder, each in zip(folders, contents, strict=True)
-            for entry in each.files
+            folder / name for folder, each in zip(folders, contents, strict=True) for name in each.file_names
         ),
         notes=(
             f"the splits are the folders in the class folders: {show(sorted(names))}",

@@ -178,12 +178,26 @@ def refuse_without_folders(root: Path, reader: FolderReader) -> NoReturn:
     problem = f"{root} holds no class folders"
     problem += f", only {n_images:,} images" if n_images else ""
     problem += f" ({n_passed_over:,} hidden files or files of other programs)" if n_passed_over else ""
+    if (other := _describe_other_files(reader.read(root))) is not None:
+        raise DataError(f"{problem}, but {other}")
     above = root.resolve().parent
     if n_images and _has_siblings(root.resolve()):
         beside = parse_split_name(above.name) and len(read_split_names(_list_names(above.parent))) > 1
         place = above.parent if beside else above
         raise DataError(f"{problem}; if it is one class of several, name {printable(str(place))} instead")
     raise DataError(f"{problem}; each class needs a folder of its own with its images")
+
+
+def _describe_other_files(contents: Contents) -> str | None:
+    """Say what a folder holds in place of class folders: tables of labels, or archives."""
+    names = sorted(entry.name for entry in contents.files)
+    tables = [name for name in names if name.lower().endswith((".csv", ".tsv", ".parquet"))]
+    if len(tables) > 1:
+        return f"the tables {show(tables)}; name the one that has the labels"
+    if tables:
+        return f"the table {printable(tables[0])}; if it has the labels, name it in the folder's place"
+    archives = [name for name in names if name.lower().endswith((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"))]
+    return f"the archive {printable(archives[0])}; unpack it first" if archives else None
 
 
 def _has_siblings(folder: Path) -> bool:

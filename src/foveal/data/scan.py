@@ -9,7 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foveal.data.folders import Contents, FolderReader, is_named_as_image
+from foveal.data.folders import Contents, FolderReader
+from foveal.data.junk import is_named_as_image
 from foveal.data.layout import ClassFolder, Layout, LayoutOption, Reading, read_layout
 from foveal.errors import DataError
 from foveal.progress import printable
@@ -213,20 +214,9 @@ def _iter_records(folder: ClassFolder, reader: FolderReader) -> Iterator[Record]
         for link in contents.links:
             reader.leave_out(link, "is a link to a folder inside a class folder, which is not followed")
         prefix = reader.get_relative_path(current)
-        for entry in contents.files:
-            try:
-                status = entry.stat()
-            except OSError:  # a broken link stays a record, so that its name is listed
-                status = entry.stat(follow_symlinks=False)
-            yield Record(
-                f"{prefix}/{entry.name}",
-                status.st_size,
-                status.st_mtime_ns,
-                status.st_ino,
-                status.st_ctime_ns,
-                folder.label,
-                folder.split,
-            )
+        label, split = folder.label, folder.split
+        for name, size, modified, inode, changed in contents.files:
+            yield Record(f"{prefix}/{name}", size, modified, inode, changed, label, split)
 
 
 def _read_below(folder: Path, reader: FolderReader) -> Contents:
