@@ -2,18 +2,26 @@
 
 import os
 import re
+import shutil
 import tempfile
 import unicodedata
 from collections.abc import Iterable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
+import foveal
+from foveal.data.dataset import Dataset, open_dataset
 from foveal.data.junk import is_junk, is_named_as_image
+from foveal.data.options import DataOptions
 from foveal.data.scan import Listing, scan
 from foveal.errors import DataError
+from foveal.recipe import recipe
+from foveal.run.report import build_report
 
 POSIX = pytest.mark.skipif(os.name != "posix", reason="links need rights elsewhere")
 
@@ -715,3 +723,94 @@ def test_any_tree_is_read_as_a_person_reads_it_or_refused(tree: Tree) -> None:
             return
     assert str(root) in refusal
     assert "\n" not in refusal
+
+
+# ---- with images
+
+
+def draw(root: Path, files: Iterable[str]) -> Path:
+    """Make tiny images of noise, different ones, in files of these names."""
+    random = np.random.default_rng(0)
+    for file in files:
+        (root / file).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(random.integers(0, 256, (8, 8, 3), dtype=np.uint8)).save(root / file)
+    return root
+
+
+def open_(root: Path, **options: object) -> Dataset:
+    data = DataOptions(root, cache=root.parent / "cache", **options)  # type: ignore[arg-type]
+    return open_dataset(data, recipe.Image(size=8))
+
+
+def sizes(**n_of: int) -> list[str]:
+    return [f"{place.replace('_', '/')}/{n}.png" for place, count in n_of.items() for n in range(count)]
+
+
+@pytest.mark.parametrize(
+    ("files", "validation", "left_out", "reason"),
+    [
+        (sizes(a=12, b=12, c=1), None, ["c"], "it has 1 different image, and needs 3"),
+        (sizes(a=12, b=12, c=2, d=1), None, ["c", "d"], "it has 2 different images, and needs 3"),
+        (sizes(a=12, b=12, c=3), None, [], ""),
+        (sizes(train_a=9, train_b=9, train_c=1), None, ["c"], "it has 1 different image, and needs 2"),
+        (sizes(train_a=9, train_b=9, train_c=1), "none", [], ""),
+        (sizes(train_a=2, train_b=2, train_c=1, val_a=1, val_b=1, val_c=1), None, [], ""),
+        (sizes(train1_a=2, train1_b=1, train2_a=1, train2_b=1), None, [], ""),
+    ],
+)
+def test_classes_too_small_to_be_divided_are_left_out(
+    tmp_path: Path, files: list[str], validation: str | None, left_out: list[str], reason: str
+) -> None:
+    dataset = open_(draw(tmp_path / "data", files), validation=validation)
+
+    assert dataset.listing is not None
+    everything = {record.label for record in dataset.listing.records}
+    assert dataset.classes == tuple(sorted(everything - set(left_out)))
+    assert {path.split("/")[-2] for path in dataset.left_out} == set(left_out)
+    assert [warning.split()[2] for warning in dataset.listing.warnings] == left_out
+    assert not left_out or dataset.listing.warnings[0] == f"the class {left_out[0]} is left out: {reason}"
+    used = np.concatenate([*dataset.splits.train, dataset.splits.validation, dataset.splits.test])
+    for index in used.tolist():
+        assert dataset.classes[dataset.labels[index]] == dataset.listing.records[index].label
+    assert len(used) + len(dataset.left_out) == len(files)
+
+
+def test_copies_of_one_image_are_one_image_of_a_class(tmp_path: Path) -> None:
+    root = draw(tmp_path / "data", sizes(a=12, b=12, c=1))
+    for n in range(1, 9):
+        shutil.copy(root / "c/0.png", root / f"c/{n}.png")
+    assert open_(root).classes == ("a", "b")
+
+
+def test_a_class_without_readable_images_is_left_out(tmp_path: Path) -> None:
+    root = draw(tmp_path / "data", sizes(a=9, b=9))
+    plant(root, ["notes/1.txt", "notes/2.xml"])
+    dataset = open_(root)
+    assert dataset.classes == ("a", "b")
+    assert set(dataset.left_out) == {"notes/1.txt", "notes/2.xml"}
+
+
+def test_two_classes_have_to_stay(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="the class b has 2 readable images, too few"):
+        open_(draw(tmp_path / "data", sizes(a=12, b=2)))
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_a_run_remembers_what_the_user_said_of_the_folders(tmp_path: Path, small: tuple[str, ...]) -> None:
+    root = draw(tmp_path / "data", sizes(berlin_cat=6, berlin_dog=6, rome_cat=6, rome_dog=6))
+    options = DataOptions(root, layout="subfolders", cache=tmp_path / "cache")
+    run = foveal.train(options, recipe="model-s-02", settings=[*small, "epochs=1"], out=tmp_path / "run")
+    assert run.bundle.classes == ("cat", "dog")
+    assert foveal.Run(run.path).evaluate("test").n > 0
+    assert "--layout subfolders" in build_report(run).command
+
+
+@POSIX
+def test_links_that_lead_nowhere_are_named_with_their_reason(tmp_path: Path) -> None:
+    root = draw(tmp_path / "data", sizes(a=9, b=9))
+    (root / "a/self.png").symlink_to("self.png")
+    (root / "a/lost.png").symlink_to("nowhere.png")
+    (root / "a/folder").symlink_to(root / "b")
+    left_out = open_(root).left_out
+    assert sorted(left_out) == ["a/folder", "a/lost.png", "a/self.png"]
+    assert all(left_out.values())
