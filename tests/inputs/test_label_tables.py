@@ -773,3 +773,47 @@ def test_names_inside_a_parquet_file_never_lead_out_of_the_cache(tmp_path: Path,
     listing = listed(write_parquet(tmp_path / "a.parquet", {"image": images, "label": list("ababab")}))
     assert [record.path for record in listing.records] == [f"row-{row}.png" for row in range(1, 7)]
     assert {path.parent for path in tmp_path.rglob("*.png")} == {listing.root}
+
+
+def test_a_rare_class_and_an_unreadable_image_are_both_left_out(make: Make, cache: Path) -> None:
+    images = [f"{number:03d}.png" for number in range(30)]
+    rows = [(name, "rare" if number == 29 else "ab"[number % 2]) for number, name in enumerate(images)]
+    table = make(csv("path,label", rows), images=images)
+    table.with_name("003.png").write_bytes(b"no image")
+    dataset = open_dataset(DataOptions(table, cache=cache), Image(size=8))
+    assert dataset.classes == ("a", "b")
+    assert list(dataset.left_out) == ["003.png", "029.png"]
+
+
+def test_ids_without_their_zeros_are_explained(make: Make) -> None:
+    rows = [(str(int(path.removesuffix(".png"))), label) for path, label in ROWS]
+    with pytest.raises(DataError, match=r"there is 000\.png, so the ids may have lost their zeros"):
+        listed(make(csv("id,label", rows)))
+
+
+def test_a_group_that_holds_all_images_is_refused_with_a_way_out(make: Make, cache: Path) -> None:
+    data = DataOptions(make(csv("path,label,patient", [(*row, "p") for row in ROWS])), cache=cache)
+    with pytest.raises(DataError, match=r"too closely grouped.*--columns group=none"):
+        open_dataset(data, Image(size=8))
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["labels.csv"], r"the table labels\.csv; if it has the labels, name it in the folder's place"),
+        (["train.parquet", "test.parquet"], r"the tables .*; name the one that has the labels"),
+        (["data.zip"], r"the archive data\.zip; unpack it first"),
+    ],
+)
+def test_a_folder_without_class_folders_is_refused_with_what_it_holds(
+    tmp_path: Path, names: list[str], reason: str
+) -> None:
+    for name in [*names, "000.png"]:
+        (tmp_path / name).write_bytes(png(0))
+    with pytest.raises(DataError, match=reason):
+        list_source(DataOptions(tmp_path))
+
+
+def test_what_does_not_exist_is_neither(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"nowhere\.csv does not exist"):
+        list_source(DataOptions(tmp_path / "nowhere.csv", images=tmp_path))

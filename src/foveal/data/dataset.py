@@ -147,7 +147,7 @@ def list_source(options: DataOptions) -> Listing:
     if options.names_table:
         return list_table(options, options.cache_folder or get_default_cache())
     for flag, value in (("--images", options.images), ("--columns", options.columns)):
-        if value is not None:
+        if value is not None and Path(options.source).exists():
             problem = f"{flag} belongs to a table of labels, but {options.source} is none"
             raise DataError(f"{problem}; leave it out")
     return scan(options.source, options.layout)

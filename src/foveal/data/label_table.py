@@ -158,9 +158,20 @@ def _read_rows(
     if not rows:
         raise table.refuse(
             f"names {len(missing):,} files, none of which is in {finder.root} ({list_some(missing, 3)}); "
-            f"name the folder of the images with --images"
+            f"{_describe_images(finder.root, get_cells(table, columns.path))}"
         )
     return _merge_double_rows(table, rows)
+
+
+def _describe_images(root: Path, cells: list[str]) -> str:
+    """Say what images a folder holds, of which a table names none, and what may help."""
+    first = min((path for path in iter_files(root) if is_named_as_image(path)), default=None)
+    if first is None:
+        return "there is no image at all; name the folder of the images with --images"
+    stem = Path(first).stem
+    if stem.startswith("0") and stem.isdecimal() and all(cell.strip().isdecimal() for cell in cells):
+        return f"there is {first}, so the ids may have lost their zeros in a spreadsheet"
+    return f"there is {printable(first, 80)}, for example; name the folder of the images with --images"
 
 
 def _clean(table: Table, column: str, role: str) -> list[str]:

@@ -190,13 +190,14 @@ def refuse_without_folders(root: Path, reader: FolderReader) -> NoReturn:
 
 def _describe_other_files(contents: Contents) -> str | None:
     """Say what a folder holds in place of class folders: tables of labels, or archives."""
-    names = sorted(entry.name for entry in contents.files)
+    names = sorted(contents.file_names)
     tables = [name for name in names if name.lower().endswith((".csv", ".tsv", ".parquet"))]
     if len(tables) > 1:
         return f"the tables {show(tables)}; name the one that has the labels"
     if tables:
         return f"the table {printable(tables[0])}; if it has the labels, name it in the folder's place"
-    archives = [name for name in names if name.lower().endswith((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"))]
+    endings = (".zip", ".tar", ".gz", ".tgz", ".7z", ".rar")
+    archives = [name for name in names if name.lower().endswith(endings)]
     return f"the archive {printable(archives[0])}; unpack it first" if archives else None
 
 

@@ -103,7 +103,7 @@ def leave_out_small_classes(listing: Listing, pack: Pack, options: DataOptions) 
         for label, n in small.items()
     }
     errors = {
-        index: pack.errors.get(index, reasons[record.label])
+        index: pack.errors[index] if index in pack.errors else reasons[record.label]
         for index, record in enumerate(listing.records)
         if index in pack.errors or record.label in small
     }
@@ -331,6 +331,10 @@ def _divide(
 def _check_parts(listing: Listing, labels: Sequence[int], indices: Ints, parts: list[Ints]) -> None:
     """Refuse a division if a part lacks a class."""
     class_sizes = Counter(labels[index] for index in indices.tolist())
+    way_out = "make the splits as folders yourself"
+    if listing.table is not None:
+        way_out = "write a column of splits yourself"
+        way_out += ", or leave the groups out: --columns group=none" if listing.groups is not None else ""
     for part in parts:
         part_labels = {labels[index] for index in part.tolist()}
         for label, name in enumerate(listing.classes):
@@ -338,5 +342,5 @@ def _check_parts(listing: Listing, labels: Sequence[int], indices: Ints, parts: 
                 raise DataError(
                     f"the class {printable(name)} has {class_sizes[label]} readable images, too few (or too "
                     f"closely grouped) to be divided into {len(parts)} splits; "
-                    f"add images, or make the splits as folders yourself"
+                    f"add images, or {way_out}"
                 )
