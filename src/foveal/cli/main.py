@@ -133,8 +133,19 @@ def _abandon_unwritable_streams() -> None:
                 os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def _insist_on_utf8() -> None:
+    """Start again where Python takes file names for another encoding than UTF-8, as in an ASCII locale.
+
+    Names would be stored as other text than in every other terminal, and a run would not know its own files.
+    """
+    if os.name == "posix" and sys.getfilesystemencoding() != "utf-8" and not sys.flags.utf8_mode:
+        command = [sys.executable, "-X", "utf8", "-P", "-m", "foveal", *sys.argv[1:]]
+        os.execve(sys.executable, command, {**os.environ, "PYTHONUTF8": "1"})  # noqa: S606 - ourselves
+
+
 def entry() -> NoReturn:
     """Be the installed command."""
+    _insist_on_utf8()
     # Importing torch makes half a million objects that stay. Going through them in search of garbage, again
     # and again and once more at the end, would cost a short run two seconds; so it is done less often.
     gc.set_threshold(100_000)

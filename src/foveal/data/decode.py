@@ -38,7 +38,7 @@ MAX_FILE_BYTES = 100_000_000
 """The largest size of a file. A larger file is rejected before it is read."""
 SECONDS_PER_FILE = 1.0
 """The processor time that the smallest file may take."""
-SECONDS_PER_MEGAPIXEL = 0.2
+SECONDS_PER_MEGAPIXEL = 0.1
 """The processor time that each million pixels of a picture adds."""
 SLOW_FORMATS = {"AVIF": 4, "HEIF": 4}
 """How many times as long each million pixels of a format may take, which is a video's in truth."""

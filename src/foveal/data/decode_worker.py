@@ -28,9 +28,9 @@ from foveal.data.decode import (
 from foveal.recipe.recipe import MAX_PIXELS
 from foveal.types import Ints, Pixels
 
-MAX_MEMORY = 512_000_000
+MAX_MEMORY = 750_000_000
 """The bytes that a worker may use besides the pixel file (on Linux), at the default limit of pixels."""
-MEMORY_PER_PIXEL = 18
+MEMORY_PER_PIXEL = 26
 """The bytes that each pixel beyond the default limit adds."""
 ANSWER_EVERY = 0.02
 """The seconds of work that are lost at most, besides the file that ends the process."""
