@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Final, Literal, NamedTuple, get_args, overload
 
 from foveal.commands import show_command
 from foveal.errors import FovealError, RecipeError, RunError
-from foveal.files.events import FINISHED, State, Trained
+from foveal.files.events import FINISHED, State, Trained, state_after
 from foveal.files.lock import read_writer
 from foveal.files.processes import is_running
 from foveal.files.run_folder import RunFolder
@@ -250,7 +250,7 @@ def _read_files(path: Path, name: str) -> ListedRun:
     folder = RunFolder(path)
     recipe = read_file(path / "recipe.json", _NamedRecipe)
     events, history = folder.events(), folder.history()
-    state = folder.state
+    state = state_after(events)
     seconds = [event.seconds for event in events if isinstance(event, Trained)]
     _, best_accuracy = min(
         (

@@ -29,7 +29,7 @@ from foveal.experiments.study import (
 )
 from foveal.files.atomic import outside_faults, write_json_with_digest
 from foveal.files.events import CutShort, EpochEnded, GivenUp
-from foveal.files.lock import LOCK, WRITER, only_writer
+from foveal.files.lock import LOCK, WRITER, WRITER_PART, only_writer
 from foveal.files.run_folder import RunFolder, default_run_path
 from foveal.files.run_records import EpochRecord
 from foveal.files.typed_file import read_file
@@ -242,7 +242,7 @@ def _refuse_other_study(path: Path, request: StudyRequest) -> None:
     file = path / STUDY_FILE
     if path.exists() and not file.is_file():
         # A process that was killed at the very beginning leaves files that do no harm.
-        harmless = {LOCK, WRITER, f".{STUDY_FILE}.part"}
+        harmless = {LOCK, WRITER, WRITER_PART, f".{STUDY_FILE}.part"}
         if not path.is_dir() or {entry.name for entry in path.iterdir()} - harmless:
             raise RunError(f"{path} exists already and is no study; choose another --out")
     elif path.exists():

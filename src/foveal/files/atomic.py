@@ -17,6 +17,8 @@ from foveal.errors import OutsideError, RunError
 DIGEST_KEY = "digest"
 """The last key of a JSON object that is stored with a digest of everything before it."""
 _DIGEST_LENGTH = 16
+_BLANK_DIGEST = f'"{DIGEST_KEY}": ""'.encode()
+_DIGEST = re.compile(rf'"{DIGEST_KEY}": "([0-9a-f]{{{_DIGEST_LENGTH}}})"\s*\}}\s*'.encode())
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -44,7 +46,7 @@ def write_json(path: Path, value: object, *, indent: int | None = 2) -> None:
 
 def write_json_with_digest(path: Path, value: Mapping[str, object], *, indent: int | None = 2) -> None:
     """Write a JSON object atomically, with a digest of its content, which replaces one that it has."""
-    write_json(path, _add_digest(value), indent=indent)
+    write_bytes(path, _encode_with_digest(value, indent=indent))
 
 
 def read_json(path: Path, *, limit: int | None = None) -> object:
@@ -53,13 +55,24 @@ def read_json(path: Path, *, limit: int | None = None) -> object:
     Raises:
         RunError: It is missing, too large, or no JSON.
     """
+    return _parse(path, _read_json_file(path, limit))
+
+
+def _read_json_file(path: Path, limit: int | None) -> bytes:
     try:
         if limit is not None and path.stat().st_size > limit:
             raise RunError(f"{path} is larger than {limit:,} bytes")
-        return json.loads(_read(path).decode("utf-8", "surrogateescape"))
+        return _read(path)
     except FileNotFoundError:
         raise RunError(f"{path} is missing; is {path.parent} a whole run?") from None
-    except (OSError, ValueError, RecursionError) as error:
+    except OSError as error:
+        raise RunError(f"{path} cannot be read: {error}") from error
+
+
+def _parse(path: Path, content: bytes) -> object:
+    try:
+        return json.loads(content.decode("utf-8", "surrogateescape"))
+    except (ValueError, RecursionError) as error:
         raise RunError(f"{path} cannot be read: {error}") from error
 
 
@@ -69,17 +82,19 @@ def read_json_with_digest(path: Path, *, limit: int | None = None) -> dict[str, 
     Raises:
         RunError: It is missing, too large, no JSON object, or not as it was written.
     """
-    value = read_json(path, limit=limit)
+    content = _read_json_file(path, limit)
+    value = _parse(path, content)
     if not isinstance(value, dict):
         raise RunError(f"{path} is not as Foveal wrote it: it is no JSON object")
-    if (complaint := _check_digest(value)) is not None:
+    if (complaint := _check_digest(content)) is not None:
         raise RunError(f"{path} is not as Foveal wrote it: {complaint}; put back a copy of it")
+    del value[DIGEST_KEY]
     return value
 
 
 def encode_line(row: Mapping[str, object]) -> bytes:
     """Return a row as a line of a file of JSON lines, with a digest of its content."""
-    return _encode(_add_digest(row)) + b"\n"
+    return _encode_with_digest(row)
 
 
 def append_jsonl(path: Path, row: Mapping[str, object]) -> None:
@@ -100,20 +115,21 @@ def read_jsonl(path: Path) -> Iterator[dict[str, object]]:
         RunError: The file cannot be read, or a line is not as it was written.
     """
     try:
-        *lines, rest = _read(path).decode("utf-8", "surrogateescape").split("\n")
+        *lines, rest = _read(path).split(b"\n")
     except OSError as error:
         raise RunError(f"{path} cannot be read: {error.strerror or error}") from error
-    for number, text in enumerate(lines, start=1):
+    for number, line in enumerate(lines, start=1):
         try:
-            row = json.loads(text)
+            row = json.loads(line.decode("utf-8", "surrogateescape"))
         except (ValueError, RecursionError) as error:
             raise RunError(f"{path}, line {number}: {error}") from error
         if not isinstance(row, dict):
             raise RunError(f"{path}, line {number}: not an object")
-        if (complaint := _check_digest(row)) is not None:
+        if (complaint := _check_digest(line)) is not None:
             raise RunError(f"{path}, line {number} is not as Foveal wrote it: {complaint}")
+        del row[DIGEST_KEY]
         yield row
-    if _is_whole_line(rest[:-1]):  # a crash cuts a line short, but never changes its end
+    if _check_digest(rest[:-1]) is None:  # a crash cuts a line short, but never changes its end
         raise RunError(f"{path}, line {len(lines) + 1} is not as Foveal wrote it: its end is damaged")
 
 
@@ -123,35 +139,27 @@ def _encode(value: object, *, indent: int | None = None) -> bytes:
     return _SURROGATES.sub(lambda match: f"\\u{ord(match[0]):04x}", text).encode()
 
 
-def _compute_digest(value: Mapping[str, object]) -> str:
-    """Return the first digits of the SHA-256 of a JSON object, in ASCII without spaces and its digest."""
+def _encode_with_digest(value: Mapping[str, object], *, indent: int | None = None) -> bytes:
+    """Encode a JSON object with its digest, which replaces one that it has, and a newline."""
     content = {key: child for key, child in value.items() if key != DIGEST_KEY}
-    text = json.dumps(content, separators=(",", ":"))
-    return hashlib.sha256(text.encode("ascii")).hexdigest()[:_DIGEST_LENGTH]
+    before, blank, after = _encode({**content, DIGEST_KEY: ""}, indent=indent).rpartition(_BLANK_DIGEST)
+    return before + blank[:-1] + _compute_digest(before) + b'"' + after + b"\n"
 
 
-def _add_digest(value: Mapping[str, object]) -> dict[str, object]:
-    digest = _compute_digest(value)
-    return {**{key: child for key, child in value.items() if key != DIGEST_KEY}, DIGEST_KEY: digest}
+def _compute_digest(content: bytes) -> bytes:
+    """Return the first digits of the SHA-256 of what stands before a digest, whatever ends its lines."""
+    return hashlib.sha256(content.replace(b"\r\n", b"\n")).hexdigest()[:_DIGEST_LENGTH].encode()
 
 
-def _check_digest(value: dict[str, object]) -> str | None:
-    """Remove the digest of a JSON object and return what is wrong with it, or None."""
-    if DIGEST_KEY not in value:
+def _check_digest(content: bytes) -> str | None:
+    """Return what is wrong with the digest at the end of a JSON object, or None."""
+    start = content.rfind(_BLANK_DIGEST[:-1])
+    match = None if start < 0 else _DIGEST.fullmatch(content, start)
+    if match is None:
         return "it has no digest, so it was edited, damaged or written by an older version"
-    stored = value.pop(DIGEST_KEY)
-    try:
-        computed = _compute_digest(value)
-    except RecursionError:
-        computed = None
-    return None if stored == computed else "it was edited or damaged, for its digest does not match"
-
-
-def _is_whole_line(text: str) -> bool:
-    try:
-        return isinstance(json.loads(text), dict)
-    except (ValueError, RecursionError):
-        return False
+    if match[1] != _compute_digest(content[:start]):
+        return "it was edited or damaged, for its digest does not match"
+    return None
 
 
 def _read(path: Path) -> bytes:

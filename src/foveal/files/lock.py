@@ -18,6 +18,8 @@ LOCK = ".lock"
 """The file that the operating system locks while a process writes. It stays: removing it would let two in."""
 WRITER = ".writer.json"
 """The file that says which process that is, for people."""
+WRITER_PART = f"{WRITER}.part"
+"""The name of this file while it is written."""
 MAX_WRITER_BYTES = 10_000
 """The size in bytes that this file may have."""
 
@@ -55,7 +57,10 @@ def only_writer(run: Path) -> Iterator[None]:
 
 
 def _sign(path: Path, writer: Writer) -> None:
-    path.write_bytes(encode_line(to_json(writer)))
+    """Write the file at once, because others may read it at any moment; a power cut may take it."""
+    part = path.with_name(WRITER_PART)
+    part.write_bytes(encode_line(to_json(writer)))
+    part.replace(path)
 
 
 def _sign_off(run: Path) -> None:
