@@ -150,6 +150,9 @@ CLASSES = [
     ["0", "1", "10"],
     ["mytrainer", "sneaker"],
     ["Trainee", "Tester"],
+    ["recycled", "organic"],
+    ["RECYCLED", "ORGANIC"],
+    ["data", "noise"],
 ]
 
 
@@ -264,6 +267,14 @@ QUESTIONS = {
     "a wrapper": (
         ["data/cat/1.png", "data/dog/1.png"],
         r"holds one folder only, and \S+/data/data in it holds cat, dog; name \S+/data/data instead",
+    ),
+    "a wrapper beside another folder": (
+        ["images/cat/1.png", "images/dog/1.png", "docs/1.png"],
+        r"data/images holds cat, dog, which look like classes or splits; name \S+/data/images instead of",
+    ),
+    "loose images and a table": (
+        ["train/1.png", "test/2.png", "train.csv"],
+        r"holds no class folders; .*; if train.csv has the labels, name \S+/data/train.csv instead",
     ),
     "two wrappers": (each(["a/b/train", "a/b/test"]), r"name \S+/data/a/b instead"),
     "wrapped splits": (
@@ -389,6 +400,9 @@ JUNK = [
     "~$1.png",
     ".hidden.png",
     "Icon\r",
+    "1.png:Zone.Identifier",
+    "1.png@SynoResource",
+    "RECYCLER/S-1-5-21",
 ]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from foveal.data.junk import JUNK_NAMES, JUNK_PREFIXES, count_files, describe_junk, is_junk, is_named_as_image
+from foveal.data.junk import count_files, describe_junk, is_junk, is_named_as_image, is_old_recycle_bin
 from foveal.errors import DataError
 from foveal.progress import printable
 
@@ -92,7 +92,7 @@ class FolderReader:
         with os.scandir(folder) as entries:
             for entry in entries:  # it is written out, because a data set may have a million files
                 name = entry.name
-                if name.startswith(JUNK_PREFIXES) or name.lower() in JUNK_NAMES:
+                if is_junk(name):
                     self._pass_over(entry, folder)
                     continue
                 try:
@@ -166,7 +166,9 @@ class FolderReader:
             if not is_link:
                 raise
             is_folder, is_broken = False, True
-        if is_folder:
+        if is_folder and not is_link and is_old_recycle_bin(path):
+            self.pass_over(path)
+        elif is_folder:
             (links if is_link else folders).append(path)
         elif is_broken:  # it stays, so that its name is listed
             status = entry.stat(follow_symlinks=False)

@@ -14,7 +14,7 @@ IMAGE_SUFFIXES = frozenset(f".{ending}" for ending in _IMAGE_ENDINGS.split())
 
 _WORDS = """
     @eadir @__thumb @recycle @recently-snapshot @sharebin @tmp #recycle #snapshot __macosx $recycle.bin
-    recycler recycled lost+found lost.dir found.000 found.001 __pycache__ node_modules mlruns wandb
+    lost+found lost.dir found.000 found.001 __pycache__ node_modules mlruns wandb
     lightning_logs thumbs.db thumbs.db:encryptable ehthumbs.db ehthumbs_vista.db desktop.ini folder.htt
     picasa.ini zbthumbnail.info pspbrwse.jbf ws_ftp.log
 """
@@ -30,6 +30,8 @@ JUNK_NAMES = frozenset(
     ]
 )
 """The names of files and folders that programs leave, in lower case."""
+JUNK_SUFFIXES = (":Zone.Identifier", ":encryptable", "@SynoResource", "@SynoEAStream")
+"""The ends of the names of files in which systems keep something about the file whose name stands before."""
 JUNK_PREFIXES = (".", "~$", "~lock")
 """The beginnings of the names of hidden files, and of those that programs make while a file is open."""
 _RUN_FILES = ("recipe.json", "dataset.json", "environment.json")
@@ -41,7 +43,7 @@ def is_junk(name: str) -> bool:
     >>> is_junk("Thumbs.db"), is_junk("._cat.png"), is_junk("cat.png")
     (True, True, False)
     """
-    return name.startswith(JUNK_PREFIXES) or name.lower() in JUNK_NAMES
+    return name.startswith(JUNK_PREFIXES) or name.endswith(JUNK_SUFFIXES) or name.lower() in JUNK_NAMES
 
 
 def describe_junk(name: str) -> str:
@@ -49,7 +51,18 @@ def describe_junk(name: str) -> str:
     for prefix in ("._", "~$"):
         if name.startswith(prefix):
             return f"{prefix}…"
-    return name
+    return next((f"…{suffix}" for suffix in JUNK_SUFFIXES if name.endswith(suffix)), name)
+
+
+def is_old_recycle_bin(folder: Path) -> bool:
+    """Return whether a folder is a recycle bin of an old Windows. A class may be called "recycled"."""
+    if folder.name not in ("RECYCLER", "RECYCLED"):
+        return False
+    try:
+        names = os.listdir(folder)  # noqa: PTH208 - only the names are needed
+    except OSError:
+        return False
+    return any(name.startswith("S-1-") or name.upper() in ("INFO", "INFO2", "DESKTOP.INI") for name in names)
 
 
 def count_files(folder: Path) -> int:

@@ -16,6 +16,7 @@ from foveal.data.layout_questions import (
     question_names,
     question_split_suffixes,
     question_splits,
+    question_wrappers,
     refuse_mixture,
     refuse_one_folder,
     refuse_split_without_classes,
@@ -157,7 +158,7 @@ def _read_splits(
         if name == "test" and _is_unlabelled(folder, classes_in, reader):
             unlabelled = folder
         elif not classes_in[folder]:
-            refuse_split_without_classes(folder)
+            refuse_split_without_classes(folder, reader)
         elif name in folder_of:
             raise DataError(
                 f"{root} has two folders for {name}: {printable(folder_of[name].name)} and "
@@ -249,13 +250,14 @@ def _read_classes(
     """Read the first folders as classes, unless they seem to be something else."""
     contents = [reader.read(folder) for folder in folders]
     if len(split_of) == len(folders):
-        refuse_split_without_classes(folders[0])
+        refuse_split_without_classes(folders[0], reader)
     refuse_one_folder(root, folders, contents, reader)
     below = _read_splits_below_classes(root, folders, contents, reader)
     if below is not None:
         return below
     if hold_the_same(contents):
         ask(root, folders, contents)
+    question_wrappers(root, folders, contents)
     question_split_suffixes(root, folders)
     warnings = [
         f"{printable(folder.name)} is read as a class, because it holds no folders; if it is a split, "

@@ -12,6 +12,7 @@ from foveal.progress import printable
 MAX_NAMES_SHOWN = 3
 """The number of names that a message shows of a list."""
 
+_TABLES = (".csv", ".tsv", ".parquet")
 _ANNOTATIONS = frozenset({"labels", "annotations", "masks", "mask", "segmentation", "bboxes"})
 
 
@@ -44,6 +45,17 @@ def question_splits(
                 f"the folders in {printable(str(folder))} all hold the same folders: "
                 f"{show_tree(inner, contents)}; if {printable(inner[0].name)} is a class, say "
                 f"--layout splits, else move the class folders one level up"
+            )
+
+
+def question_wrappers(root: Path, folders: list[Path], contents: list[Contents]) -> None:
+    """Refuse a first folder whose name says nothing, such as `images`, and that holds several folders."""
+    for folder, held in zip(folders, contents, strict=True):
+        if is_filler(folder.name) and len(held.names) > 1 and not held.n_images:
+            raise DataError(
+                f"{printable(str(folder))} holds {show(sorted(held.names))}, which look like classes or "
+                f"splits; name {printable(str(folder))} instead of {root}, or say --layout classes if "
+                f"{printable(folder.name)} is a class"
             )
 
 
@@ -131,11 +143,21 @@ def refuse_mixture(
     )
 
 
-def refuse_split_without_classes(folder: Path) -> NoReturn:
+def refuse_split_without_classes(folder: Path, reader: FolderReader) -> NoReturn:
     """Refuse a split whose images have no classes."""
     raise DataError(
         f"{printable(str(folder))} holds no class folders; give each class a folder with its images there, "
-        f"or move {printable(folder.name)} elsewhere"
+        f"or move {printable(folder.name)} elsewhere{_advise_tables(reader)}"
+    )
+
+
+def _advise_tables(reader: FolderReader) -> str:
+    """Return advice to use a table of labels, where one lies in the data set's folder, or an empty string."""
+    tables = [name for name in sorted(reader.read(reader.root).file_names) if name.lower().endswith(_TABLES)]
+    if not tables:
+        return ""
+    return (
+        f"; if {printable(tables[0])} has the labels, name {printable(str(reader.root / tables[0]))} instead"
     )
 
 
@@ -185,7 +207,9 @@ def refuse_without_folders(root: Path, reader: FolderReader) -> NoReturn:
         beside = parse_split_name(above.name) and len(read_split_names(_list_names(above.parent))) > 1
         place = above.parent if beside else above
         raise DataError(f"{problem}; if it is one class of several, name {printable(str(place))} instead")
-    raise DataError(f"{problem}; each class needs a folder of its own with its images")
+    raise DataError(
+        f"{problem}; each class needs a folder of its own with its images{_advise_tables(reader)}"
+    )
 
 
 def _describe_other_files(contents: Contents) -> str | None:
