@@ -175,9 +175,7 @@ def test_png_suite_shows_what_the_specification_says(hostile: Path) -> None:
                 decode(content, decoding())
             continue
         png = reference.read(content)
-        deep_grey = png.grey and png.depth == 16
-        # Deep grey is scaled by the data set's range, deep colours lose their lower byte; less is stretched.
-        eight = png.values * (255 / png.most) if png.depth < 16 or deep_grey else png.values // 256
+        eight = png.values * (255 / png.most)  # deep images are scaled by the data set's range
         colours = np.broadcast_to(eight.round(), (*png.alpha.shape, 3))
         expected = colours * png.alpha[..., None] + background * (1 - png.alpha[..., None])
         settings = decoding(max(8, png.alpha.shape[0]), background="rgb(200,100,50)")

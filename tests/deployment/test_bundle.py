@@ -73,14 +73,23 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_done(
     assert json.dumps([to_json(each) for each in found])
 
 
-def _deep_tiff() -> bytes:
+def _deep_tiff(step: int = 60) -> bytes:
     import io
 
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save(file, format="TIFF")
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * step).save(file, format="TIFF")
     return file.getvalue()
+
+
+def test_an_ordinary_picture_of_16_bits_is_taken_as_one_of_8_bits(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "16.tiff").write_bytes(_deep_tiff(1000))
+    eight = np.round(np.arange(64).reshape(8, 8) * 1000 * 255 / 65535).astype(np.uint8)
+    (tmp_path / "8.png").write_bytes(encode_png(eight))
+    deep, plain = bundle.load_bundle(finished).predict([tmp_path / "16.tiff", tmp_path / "8.png"])
+    assert deep.error is None
+    assert deep.probabilities == plain.probabilities
 
 
 def test_nothing_to_predict_is_refused(finished: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from PIL.Image import Resampling, Transpose
 from foveal.data.colour import convert_to_srgb, flatten
 from foveal.data.decode_errors import DecodeError as DecodeError
 from foveal.data.decode_errors import DeepImageError as DeepImageError
-from foveal.data.deep import DeepImage, open_deep, scale_deep
+from foveal.data.deep import DeepImage, find_layout, open_deep, scale_deep
 from foveal.data.png import has_valid_checksums, read_plain_png
 from foveal.data.truncation import (
     find_jpeg_damage,
@@ -40,8 +40,9 @@ SECONDS_PER_FILE = 1.0
 """The processor time that the smallest file may take."""
 SECONDS_PER_MEGAPIXEL = 0.1
 """The processor time that each million pixels of a picture adds."""
-SLOW_FORMATS = {"AVIF": 4, "HEIF": 4}
-"""How many times as long each million pixels of a format may take, which is a video's in truth."""
+_DEEP = "deep"
+SLOW_FORMATS = {"AVIF": 4, "HEIF": 4, _DEEP: 4}
+"""How many times as long each million pixels may take: of formats of videos, and of deep images."""
 
 _HEIF_BRANDS = (b"heic", b"heix", b"hevc", b"hevx", b"heim", b"heis", b"hevm", b"hevs", b"mif1", b"msf1")
 _MAGIC = {
@@ -249,7 +250,7 @@ def _decode(content: bytes, decoding: Decoding, allow: Callable[[float], None] |
                 "(--max-pixels)"
             )
         if allow is not None and n_pixels > 1_000_000:
-            allow(compute_seconds(n_pixels, file.format))
+            allow(compute_seconds(n_pixels, file.format if find_layout(file) is None else _DEEP))
         notes = _note_parts(file)
         deep = open_deep(file, open_again=lambda: _open(content))
         if deep is None:

@@ -91,7 +91,7 @@ def open_deep(file: Image.Image, *, open_again: Callable[[], Image.Image]) -> De
         file: The opened file.
         open_again: A function that opens the file once more.
     """
-    layout = _find_layout(file)
+    layout = find_layout(file)
     if layout is None:
         return None
     if layout == "colour":
@@ -105,7 +105,8 @@ def open_deep(file: Image.Image, *, open_again: Callable[[], Image.Image]) -> De
     return DeepImage(layout=layout, image=file)
 
 
-def _find_layout(file: Image.Image) -> Layout | None:
+def find_layout(file: Image.Image) -> Layout | None:
+    """Return how the values of an opened file lie in Pillow's images, or None if it is not deep."""
     if file.format == "TIFF":
         tags: Any = file.tag_v2  # type: ignore[attr-defined]
         bits, kind = tags.get(_TIFF_BITS, (1,)), tags.get(_TIFF_SAMPLE_FORMAT, (1,))

@@ -3,8 +3,8 @@
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar
 
@@ -16,6 +16,7 @@ from torch import nn
 from foveal import __version__, progress
 from foveal.data.decode import Decoding, resize_images
 from foveal.data.decode_worker import Outcome
+from foveal.data.deep_range import FULL_RANGE, fills_sixteen_bits
 from foveal.data.workers import Job, decode_files
 from foveal.deployment.inputs import ImageInput, Item, collect_items
 from foveal.deployment.predictions import Prediction, Predictions, describe_accuracy, find_true_label
@@ -163,6 +164,7 @@ class Bundle:
             outcomes = decode_files(
                 Path(), jobs, decoding=self.decoding, pixels=file, n_images=len(items), bar=bar
             )
+            outcomes |= self._decode_sixteen_bits(jobs, outcomes, file, len(items))
             pixels = np.fromfile(file, dtype=np.uint8).reshape(shape)
         for index, item in enumerate(items):
             if item.pixels is not None:
@@ -177,10 +179,22 @@ class Bundle:
             outcome = outcomes.get(index, Outcome(error=item.error))
             yield self._make_prediction(item, outcome, probabilities[index].tolist())
 
+    def _decode_sixteen_bits(
+        self, jobs: Sequence[Job], outcomes: Mapping[int, Outcome], file: Path, n_images: int
+    ) -> dict[int, Outcome]:
+        """Decode pictures of 16 bits for a model without deep images: as their copies of 8 bits."""
+        deep = {index: outcome.deep for index, outcome in outcomes.items() if outcome.deep is not None}
+        ordinary = [job for job in jobs if job[0] in deep and fills_sixteen_bits(deep[job[0]])]
+        if not ordinary:
+            return {}
+        decoding = replace(self.decoding, deep_range=FULL_RANGE)
+        with progress.bar(len(ordinary), "scaling deep images", "images") as bar:
+            return decode_files(Path(), ordinary, decoding=decoding, pixels=file, n_images=n_images, bar=bar)
+
     def _make_prediction(self, item: Item, outcome: Outcome, probabilities: list[float]) -> Prediction:
         error = outcome.error
         if outcome.deep is not None:
-            error = "deep greyscale, but the model's data set had none: no range is known that would scale it"
+            error = "a deep image, but the model's data set had none: no range is known that would scale it"
         true_label = None if item.folders is None else find_true_label(item.folders, self.classes)[0]
         if error is not None:
             return Prediction(path=item.name, error=error, true_label=true_label)
