@@ -107,6 +107,7 @@ def test_the_demo_recipe_learns_from_96_images(
         ([[3, 2], [2, 3]], "too_few_images"),
         ([[2, 0], [0, 2]], "too_few_images"),
         ([[5, 0], [0, 5]], None),
+        ([[1, 0], [1, 0]], "too_few_images"),  # not even two of two could tell
         ([[90, 0], [10, 0]], "useless"),
         ([[89, 1], [5, 5]], None),  # 94 of 100, 90 by guessing: too few to tell by accuracy alone
         ([[80, 10], [1, 9]], "no_better_by_accuracy"),

@@ -38,7 +38,7 @@ def _describe_chance(e: Evaluation) -> list[Finding]:
     guess = f"always naming {name} would be right for {largest.n:,}"
     right = f"{n_correct:,} of {format_count(e.n, f'{split} image')} were classified correctly, and {guess}"
     finds_classes = _finds_classes(e)
-    if n_correct > largest.n:
+    if n_correct > largest.n or compute_chance(e.n, e.n, share) > SIGNIFICANCE:
         if finds_classes and not e.balanced:
             return []
         kind = "too_few_images"
