@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foveal.data.layout_questions import fold_class_name
 from foveal.data.scan import MIN_FILES_IN_SAMPLE, Listing, draw_sample, scan
 from foveal.errors import DataError
 
@@ -298,7 +299,9 @@ NAME = st.text(st.sampled_from("abcXYZ019._- é\u202e'\"=$<"), min_size=1, max_s
 
 @settings(deadline=None)
 @given(
-    st.dictionaries(NAME, st.sets(NAME, min_size=1, max_size=4), min_size=2, max_size=4),
+    st.dictionaries(NAME, st.sets(NAME, min_size=1, max_size=4), min_size=2, max_size=4).filter(
+        lambda classes: len({fold_class_name(name) for name in classes}) == len(classes)
+    ),
     st.sets(NAME, max_size=2),
     st.sampled_from([("",), ("train", "test"), ("train1", "train2", "test")]),
 )

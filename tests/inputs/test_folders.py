@@ -109,6 +109,10 @@ SPLITS = [
     {"学習用": "train", "評価用": "test"},
     {"훈련": "train", "검증": "validation", "시험": "test"},
     {"학습 데이터": "train", "테스트 데이터": "test"},
+    {"학습셋": "train", "검증셋": "validation", "테스트셋": "test"},
+    {"训练样本": "train", "测试样本": "test"},
+    {"Lernmenge": "train", "Prüfmenge": "test"},
+    {"träning": "train", "validering": "validation", "test": "test"},
     {"Ｔｒａｉｎ": "train", "Ｔｅｓｔ": "test"},
 ]
 
@@ -260,10 +264,13 @@ QUESTIONS = {
         [*each(["train"], ["Cat", "dog"]), *each(["test"], ["cat", "dog"])],
         r"'Cat' and 'cat' .* differ only in case",
     ),
-    "names that differ in a space": (
-        ["cat/1.png", "cat /1.png", "dog/1.png"],
-        r"'cat' and 'cat ' .* or spaces",
+    "names that differ in a space": (["cat/1.png", "cat /1.png", "dog/1.png"], r"'cat' and 'cat ' .* spaces"),
+    "names joined otherwise": (["big_cat/1.png", "big-cat/1.png"], "'big-cat' and 'big_cat' .* are joined"),
+    "names with a mark that nobody sees": (
+        ["cat/1.png", "cat\u200b/1.png"],
+        r"'cat' and 'cat\\u200b' .* differ only",
     ),
+    "names of wide letters": (["cat/1.png", "ｃａｔ/1.png"], "'cat' and 'ｃａｔ' .* differ only"),
     "a wrapper": (
         ["data/cat/1.png", "data/dog/1.png"],
         r"holds one folder only, and \S+/data/data in it holds cat, dog; name \S+/data/data instead",
@@ -336,6 +343,13 @@ def test_a_taxonomy_is_no_question(tmp_path: Path) -> None:
     assert listing.classes == ("animal", "vehicle")
 
 
+@pytest.mark.parametrize(
+    "names", [("-1", "1"), ("+", "-"), ("a", "á"), ("1.0", "10"), ("_", "__"), ("x1", "x-1")]
+)
+def test_names_that_people_tell_apart_are_classes(tmp_path: Path, names: tuple[str, str]) -> None:
+    assert scan(plant(tmp_path / "data", [f"{name}/1.png" for name in names])).classes == tuple(sorted(names))
+
+
 def test_single_letters_in_two_cases_are_classes(tmp_path: Path) -> None:
     assert scan(plant(tmp_path / "data", ["A/1.png", "a/1.png"])).classes == ("A", "a")
 
@@ -406,16 +420,17 @@ JUNK = [
 ]
 
 
-@pytest.mark.parametrize("place", ["", "cat/", "cat/deeper/", "train/", "train/cat/"])
 @pytest.mark.parametrize("junk", JUNK)
-def test_what_programs_leave_is_passed_over_and_counted(tmp_path: Path, junk: str, place: str) -> None:
-    plain = each(["train", "test"]) if place.startswith("train") else ["cat/1.png", "dog/1.png"]
-    listing = scan(plant(tmp_path / "data", [*plain, f"{place}{junk}"]))
+def test_what_programs_leave_is_passed_over_and_counted(tmp_path: Path, junk: str) -> None:
+    flat, splits = ["cat/1.png", "dog/1.png"], each(["train", "test"])
+    for plain, places in ((flat, ("", "cat/", "cat/deeper/")), (splits, ("", "train/", "train/cat/"))):
+        root = plant(tmp_path / str(len(plain)), [*plain, *(f"{place}{junk}" for place in places)])
+        listing = scan(root)
 
-    assert sorted(read(listing)) == sorted(plain)
-    assert listing.classes == ("cat", "dog")
-    assert (listing.strays, listing.unusable, listing.warnings) == ((), {}, ())
-    assert sum(listing.passed_over.values()) == 1
+        assert sorted(read(listing)) == sorted(plain)
+        assert listing.classes == ("cat", "dog")
+        assert (listing.strays, listing.unusable, listing.warnings) == ((), {}, ())
+        assert list(listing.passed_over.values()) == [3]
 
 
 def test_names_of_what_is_passed_over_are_counted_together(tmp_path: Path) -> None:

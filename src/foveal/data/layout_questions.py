@@ -1,5 +1,7 @@
 """Trees of folders that could mean two things, or nothing. Each is refused with what was seen."""
 
+import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
@@ -94,14 +96,14 @@ def question_names(root: Path, labels: Sequence[str], *, has_splits: bool) -> No
     """Refuse class names that differ only in case or spaces, and folders of annotations."""
     seen: dict[str, str] = {}
     for label in labels:
-        key = " ".join(label.casefold().split())
+        key = fold_class_name(label)
         other = seen.setdefault(key, label)
         # Single letters are classes of their own, as in sets of handwriting.
         if other != label and (len(key) > 1 or label.strip() != label or other.strip() != other):
             answer = "" if has_splits else ", or say --layout classes if they are two classes"
             raise DataError(
                 f"the classes {printable(repr(other))} and {printable(repr(label))} in {root} differ only in "
-                f"case or spaces; give them one name{answer}"
+                f"case, spaces or how they are joined; give them one name{answer}"
             )
     words = {fold_name(label) for label in seen.values()}
     if words & _ANNOTATIONS and all(word in _ANNOTATIONS or is_filler(word) for word in words):
@@ -109,6 +111,12 @@ def question_names(root: Path, labels: Sequence[str], *, has_splits: bool) -> No
             f"the folders {show(sorted(seen.values()))} in {root} look like images with annotations, as for "
             f"detection or segmentation; a classifier needs a folder for each class"
         )
+
+
+def fold_class_name(name: str) -> str:
+    """Return a class's name without what is hard to see: case, spaces, `_` for `-`, marks without width."""
+    seen = "".join(each for each in unicodedata.normalize("NFKC", name) if unicodedata.category(each) != "Cf")
+    return re.sub(r"(?<=\w)[\s_-]+(?=\w)", " ", seen.casefold()).strip()
 
 
 def ask(root: Path, folders: Sequence[Path], contents: Sequence[Contents]) -> NoReturn:

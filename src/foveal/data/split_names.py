@@ -16,18 +16,20 @@ _TRAIN = """
     aprendizaje addestramento allenamento apprendimento treino treinamento aprendizado trainen oefenen
     trening treningowy treningowe treningowa treningowych uczacy uczace uczaca egitim ogrenme обучение
     обучающая обучающий обучающие тренировка тренировочная тренировочный тренировочные учебная трейн 训练
-    訓練 学習 學習 トレーニング 훈련 학습 트레이닝
+    訓練 学習 學習 トレーニング 훈련 학습 트레이닝 lern ubung ubungs uczenie traning træning trenovaci
+    навчання latih pelatihan تدريب
 """
 _VALIDATION = """
     val valid vali validate validating validation dev devel validierung validieren validacion validazione
     convalida validacao validatie valideren walidacja walidacyjny walidacyjne walidacyjna walidacyjnych
     dogrulama gecerleme валидация валидационная валидационный валидационные проверочная проверочный 验证
-    驗證 検証 バリデーション 검증
+    驗證 検証 バリデーション 검증 validering validacni validasi валідація تحقق
 """
 _TEST = """
     test tests testing tst holdout heldout testen pruefung prufung essai prueba pruebas prova collaudo
     teste testes toets testowy testowe testowa testowych testy sinama тест тесты тестовая тестовый
-    тестовые тестирование контрольная 测试 測試 テスト 試験 테스트 시험
+    тестовые тестирование контрольная 测试 測試 テスト 試験 테스트 시험 pruf testowanie testovaci
+    тестування uji pengujian اختبار
 """
 _EVALUATION = """
     eval evaluate evaluating evaluation evaluierung evaluacion valutazione avaliacao evaluatie ewaluacja
@@ -39,11 +41,12 @@ _FILLER = """
     donnees jeu ensemble d de di do da dei van voor datos conjunto imagenes fotos dati insieme immagini
     dados imagens gegevens beelden afbeeldingen dane zbior obrazy veri verisi seti kumesi resimler
     goruntuler набор выборка данные изображения картинки 集 集合 数据 數據 数据集 數據集 图像 图片 圖像
-    圖片 用 データ データセット セット 画像 데이터 데이터셋 세트 이미지 용
+    圖片 用 データ データセット セット 画像 데이터 데이터셋 세트 이미지 용 셋 样本 樣本 サンプル 샘플
 """
 _SUFFIXES = """
     set sets data dataset images imgs img pics split dir daten datensatz satz menge bilder 集 数据 數據
-    数据集 數據集 图像 图片 用 データ データセット セット 画像 데이터 데이터셋 세트 이미지 용
+    数据集 數據集 图像 图片 用 データ データセット セット 画像 데이터 데이터셋 세트 이미지 용 셋 样本
+    樣本 サンプル 샘플
 """
 _PREFIXES = "images imgs img dataset data"
 
