@@ -1,5 +1,7 @@
+import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -284,3 +286,99 @@ def test_ctrl_c_waits_for_nothing(tmp_path: Path, stub: Callable[[str], None]) -
     thread.join()
     assert time.monotonic() - began < 30
     assert busy.exists()
+
+
+def test_what_takes_too_long_is_given_up_alone_and_not_tried_again(
+    tmp_path: Path, stub: Callable[[str], None]
+) -> None:
+    """Processor time counts. The files around it are decoded once: those before it are not decoded again."""
+    stub("[0 for _ in iter(int, 1)]")
+    names = [f"{seed}.png" for seed in range(8)]
+    for seed, name in enumerate(names):
+        (tmp_path / name).write_bytes(b"poison" if seed == 4 else encode_png(image(seed)))
+
+    outcomes, pixels = run(tmp_path, names)
+    reason = "takes far longer to decode than a picture of its size should"
+    assert outcomes[4] == Outcome(error=reason, retry=False)
+    for row in set(range(8)) - {4}:
+        assert outcomes[row].error is None
+        assert np.array_equal(pixels[row], image(row))
+
+
+def test_a_file_that_killed_its_decoder_once_is_tried_again(
+    tmp_path: Path, stub: Callable[[str], None]
+) -> None:
+    stub("open(sys.argv[0] + '.once', 'x').close() or os._exit(1)")
+    (tmp_path / "bad").write_bytes(b"poison")
+    (tmp_path / "0.png").write_bytes(encode_png(image(0)))
+    outcomes, _ = run(tmp_path, ["bad", "0.png"])
+    assert outcomes[0].error == "the decoder died"  # the second time `open` raises, which ends it too
+    assert outcomes[1].error is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process with its parent")
+def test_a_worker_dies_with_its_parent(tmp_path: Path) -> None:
+    """Even in the middle of a file, and even if the parent is killed."""
+    (tmp_path / "bad").write_bytes(b"poison")
+    (tmp_path / "pixels").write_bytes(bytes(8 * 8 * 3))
+    script = tmp_path / "worker.py"
+    script.write_text(
+        "import os, sys, time\n"
+        "from pathlib import Path\n"
+        "from foveal.data import decode_worker\n"
+        "def decode(content, decoding, **options):\n"
+        f"    Path({str(tmp_path / 'number')!r}).write_text(str(os.getpid()))\n"
+        "    time.sleep(600)\n"
+        "decode_worker.decode = decode\n"
+        "decode_worker.run_worker(sys.stdin, sys.stdout)\n"
+    )
+    parent = tmp_path / "parent.py"
+    parent.write_text(
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from foveal import progress\n"
+        "from foveal.data import workers\n"
+        "from foveal.data.decode import Decoding\n"
+        f"workers.WORKER_COMMAND = (sys.executable, {str(script)!r})\n"
+        "decoding = Decoding(size=8, channels=3, fit='stretch', background='black')\n"
+        "with progress.bar(1, '', '') as bar:\n"
+        f"    workers.decode_files(Path({str(tmp_path)!r}), [(0, 'bad')], decoding=decoding,\n"
+        f"        pixels=Path({str(tmp_path / 'pixels')!r}), n_images=1, bar=bar)\n"
+    )
+    process = subprocess.Popen([sys.executable, str(parent)])
+    deadline = time.monotonic() + 60
+    number = tmp_path / "number"
+    while not (number.exists() and number.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    worker = Path("/proc") / number.read_text()
+    process.kill()
+    process.wait()
+    while worker.exists() and "\nState:\tZ" not in (worker / "status").read_text():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def test_small_sets_are_shared_out_among_workers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers, "count_usable_cores", lambda: 2)
+    sizes: list[int] = []
+    real = workers._Worker.decode
+
+    def decode(self: workers._Worker, chunk: list[tuple[int, str]]) -> list[Outcome]:
+        sizes.append(len(chunk))
+        return real(self, chunk)
+
+    monkeypatch.setattr(workers._Worker, "decode", decode)
+    (tmp_path / "0.png").write_bytes(encode_png(image(0)))
+    run(tmp_path, ["0.png"] * 160)
+    assert sizes == [10] * 16
+
+
+def test_outcomes_as_json_are_short_and_come_back(tmp_path: Path) -> None:
+    for outcome in (
+        Outcome(digest="ab"),
+        Outcome(digest="ab", grey=True),
+        Outcome(error="odd", retry=True),
+        Outcome(digest="ab", deep=(0.0, 1.5), notes=("pages", "dim"), seconds=0.5),
+    ):
+        assert Outcome.from_json(json.loads(json.dumps(outcome.to_json()))) == outcome
+    assert Outcome(digest="ab").to_json() == ("ab",)
