@@ -4,13 +4,14 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
 from foveal.data.decode import Decoding
 from foveal.data.decode_worker import Outcome
-from foveal.data.scan import Listing
+from foveal.data.scan import Listing, Record
 from foveal.files.atomic import write_bytes
 from foveal.files.typed_json import read, to_json
 from foveal.types import Ints
@@ -18,7 +19,7 @@ from foveal.types import Ints
 INDEX = "index.json"
 """The file that describes the images. Without it a pack does not count."""
 STAMPS = "stamps"
-"""The file with the inode and the change time of each image file, int64 (2, N), after the index's digest."""
+"""The file with the inode and the change time of each image file, int64 (N, 2), after the index's digest."""
 _DIGEST_BYTES = 16
 _PREFIX = b'{"digest": "%s", "content": '
 _SUFFIX = b"}\n"
@@ -128,9 +129,9 @@ class FileTable:
     paths: tuple[str, ...]
     """The files' paths relative to the data set's folder."""
     sizes_and_times: Ints
-    """The size and the modification time of each file, int64 (2, N)."""
+    """The size and the modification time of each file, int64 (N, 2)."""
     stamps: Ints
-    """The inode and the change time of each file, int64 (2, N).
+    """The inode and the change time of each file, int64 (N, 2).
 
     A system that tells no inodes has the modification time of the file's folder instead, which changes when
     files are moved.
@@ -139,17 +140,13 @@ class FileTable:
     @classmethod
     def of(cls, listing: Listing) -> "FileTable":
         """Return the files of a listing, of at least one."""
-        records = listing.records
-        paths = tuple([record.path for record in records])
-        inodes = _to_numbers([record.inode for record in records])
-        if not inodes.any():
-            inodes = _to_numbers(_read_folder_times(listing.root, paths))
-        sizes, times = [record.size for record in records], [record.modified for record in records]
-        return cls(
-            paths=paths,
-            sizes_and_times=np.stack([_to_numbers(sizes), _to_numbers(times)]),
-            stamps=np.stack([inodes, _to_numbers([record.changed for record in records])]),
-        )
+        first, last = Record._fields.index("size"), Record._fields.index("changed")
+        # Each number is touched once, because it may lie anywhere in memory.
+        numbers = _to_numbers([record[first : last + 1] for record in listing.records])
+        paths = tuple([record[0] for record in listing.records])
+        if not numbers[:, 2].any():
+            numbers[:, 2] = _read_folder_times(listing.root, paths)
+        return cls(paths=paths, sizes_and_times=numbers[:, :2], stamps=numbers[:, 2:])
 
     def compute_name(self, settings: Mapping[str, object]) -> str:
         """Compute the name of a pack of these files: a digest of paths, sizes, times and of the settings."""
@@ -170,12 +167,15 @@ def _read_folder_times(root: Path, paths: Sequence[str]) -> list[int]:
     return [times[path.rpartition("/")[0]] for path in paths]
 
 
-def _to_numbers(values: list[int]) -> Ints:
-    """Return whole numbers as int64. Of larger ones the lowest 64 bits are kept."""
+def _to_numbers(rows: list[tuple[int, ...]]) -> Ints:
+    """Return rows of whole numbers as int64 (N, 4). Of larger ones the lowest 64 bits are kept."""
+    n_numbers = sum(map(len, rows))
     try:
-        return np.array(values, dtype=np.int64)
+        numbers = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=n_numbers)
     except OverflowError:
-        return np.array([value % 2**64 for value in values], dtype=np.uint64).view(np.int64)
+        unsigned = (number % 2**64 for number in chain.from_iterable(rows))
+        numbers = np.fromiter(unsigned, dtype=np.uint64, count=n_numbers).view(np.int64)
+    return numbers.reshape(len(rows), -1)
 
 
 def write_stamps(folder: Path, stamps: Ints, index_digest: bytes) -> None:
@@ -194,7 +194,7 @@ def find_restamped_files(folder: Path, stamps: Ints, index_digest: bytes) -> lis
     except OSError:
         content = b""
     if content[:_DIGEST_BYTES] != index_digest or len(content) != _DIGEST_BYTES + stamps.nbytes:
-        return list(range(stamps.shape[1]))
+        return list(range(len(stamps)))
     before = np.frombuffer(content, dtype=np.int64, offset=_DIGEST_BYTES).reshape(stamps.shape)
-    indices: list[int] = np.flatnonzero((before != stamps).any(axis=0)).tolist()
+    indices: list[int] = np.flatnonzero((before != stamps).any(axis=1)).tolist()
     return indices
