@@ -570,7 +570,7 @@ def test_one_readable_image_is_enough(tmp_path: Path, decoded: list[str]) -> Non
     require_images(open_pack(listing, SMALL, tmp_path / "cache"), listing)
 
 
-@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(
         st.tuples(st.integers(1, 20), st.integers(1, 20), st.sampled_from([(), (3,), None])),

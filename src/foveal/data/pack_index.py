@@ -11,7 +11,7 @@ import numpy as np
 
 from foveal.data.decode import Decoding
 from foveal.data.decode_worker import Outcome
-from foveal.data.scan import Listing, Record
+from foveal.data.scan import Listing
 from foveal.files.atomic import write_bytes
 from foveal.files.typed_json import read, to_json
 from foveal.types import Ints
@@ -140,10 +140,11 @@ class FileTable:
     @classmethod
     def of(cls, listing: Listing) -> "FileTable":
         """Return the files of a listing, of at least one."""
-        first, last = Record._fields.index("size"), Record._fields.index("changed")
         # Each number is touched once, because it may lie anywhere in memory.
-        numbers = _to_numbers([record[first : last + 1] for record in listing.records])
-        paths = tuple([record[0] for record in listing.records])
+        numbers = _to_numbers(
+            [(record.size, record.modified, record.inode, record.changed) for record in listing.records]
+        )
+        paths = tuple([record.path for record in listing.records])
         if not numbers[:, 2].any():
             numbers[:, 2] = _read_folder_times(listing.root, paths)
         return cls(paths=paths, sizes_and_times=numbers[:, :2], stamps=numbers[:, 2:])
