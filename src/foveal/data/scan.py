@@ -60,7 +60,7 @@ class Listing:
     groups: Mapping[str, str] | None = None
     """The group of each file by its relative path, where a table has a column of groups."""
     unusable: Mapping[str, str] = field(default_factory=dict)
-    """The reason for every file that a table names or passes over and that cannot be used, by its path."""
+    """The reason for every file or folder that is left out before decoding, by its relative path."""
     notes: tuple[str, ...] = ()
     """What the user may want to know of how the folders were read, a sentence each."""
     warnings: tuple[str, ...] = ()
