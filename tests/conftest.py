@@ -12,8 +12,8 @@ import pytest
 from foveal.data import named_datasets
 from foveal.evaluation.metrics import Evaluation, evaluate
 
-# The suite runs in two processes, and its networks are tiny: two threads would mostly wait for each other. It is
-# set before torch is imported, and the commands that tests start inherit it. Tests of the kernels set their own.
+# The suite runs in two processes, and its networks are tiny: two threads would mostly wait for each other.
+# This is set before torch is imported, and inherited by commands. Tests of the kernels set their own.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -57,7 +57,8 @@ def _add_train(verbs: Verbs) -> None:
     train = verbs.add_parser(
         "train",
         help="train a classifier on class folders or a table of labels",
-        description="Train a classifier on class folders or a table of labels, by a recipe or within a time budget; without "
+        description="Train a classifier on class folders or a table of labels, by a recipe or within a "
+        "time budget; without "
         "either, within five minutes. The test split is opened only with --evaluate or a budget.",
     )
     add_data(train)

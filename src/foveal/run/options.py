@@ -57,4 +57,4 @@ class TrainRequest:
     seconds_spent: float = 0.0
     """The seconds of the budget that had passed before the call."""
     includes_test: bool = False
-    """Whether the caller goes on to the test and the report. A budget has room for them; `resume` does them."""
+    """Whether the test and the report follow. A budget then has room for them, and `resume` does them too."""

@@ -215,7 +215,8 @@ class Session:
         if self.plateau is not None:
             self.plateau.load_state_dict({"best": None, "waited": 0})
         if self.early_stopping is not None:
-            self.early_stopping.load_state_dict({**self.early_stopping.state_dict(), "best": None, "waited": 0})
+            state = self.early_stopping.state_dict()
+            self.early_stopping.load_state_dict({**state, "best": None, "waited": 0})
         if self.ended:
             self.best.update(None, epoch=self.epoch - 1, step=self.step)
         self.folder.forget_validation()
