@@ -730,6 +730,15 @@ def check_labels(listing: Listing, tree: Tree) -> None:
 @POSIX
 @settings(deadline=None, max_examples=150)
 @given(grow(3))
+@example(
+    {
+        "train": {"cat": {"1.png": None}, "dog": {"1.png": None}},
+        "test": {"images": {"1.png": None, "._4.png": None}},
+    }
+)
+@example(
+    {"train": {"cat": {"1.png": None}, "dog": {"1.png": None}}, "test": {"train": {"cat": {"._4.png": None}}}}
+)
 @example({"cat": {"1.png": None}, "dog": {"1.png": None, "up ->": None}, "up ->": None})
 @example(
     {

@@ -80,6 +80,10 @@ class FolderReader:
                 self._contents[folder] = Contents(folders=(), links=(), files=())
         return self._contents[folder]
 
+    def has_read(self, folder: Path) -> bool:
+        """Return whether a folder was listed before by `read`, so that it need not be listed again."""
+        return folder in self._contents
+
     def read_once(self, folder: Path) -> Contents:
         """List a folder that nobody will ask for again.
 

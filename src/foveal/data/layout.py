@@ -211,11 +211,13 @@ def _is_unlabelled(folder: Path, classes_in: Mapping[Path, list[Path]], reader: 
     labels = {
         fold_name(each.name) for other, found in classes_in.items() if other != folder for each in found
     }
-    name = inner[0].name
+    name, contents = inner[0].name, reader.read(inner[0])
+    if len(inner) > 1 or contents.names or not contents.n_images:
+        return False
     says_nothing = (
         is_filler(name) or parse_split_name(name) is not None or fold_name(name) in _WORDS_FOR_UNLABELLED
     )
-    return len(inner) == 1 and len(labels) > 1 and says_nothing and fold_name(name) not in labels
+    return len(labels) > 1 and says_nothing and fold_name(name) not in labels
 
 
 def _order_splits(root: Path, folder_of: Mapping[str, Path]) -> tuple[Layout, dict[str, Path]]:

@@ -98,6 +98,7 @@ def scan(root: str | os.PathLike[str], layout: LayoutOption | None = None) -> Li
     kept, warnings = _leave_out_empty_classes(reading, records_in, reader)
     records = [record for index in kept for record in records_in[index]]
     _check_classes(root, reading, kept)
+    n_unlabelled = _count_unlabelled(reading, reader)  # it passes over files too, which are told below
     return Listing(
         root=root,
         layout=reading.layout,
@@ -109,7 +110,7 @@ def scan(root: str | os.PathLike[str], layout: LayoutOption | None = None) -> Li
         warnings=(*reading.warnings, *warnings),
         passed_over=dict(reader.passed_over),
         unlabelled="" if reading.unlabelled is None else reader.get_relative_path(reading.unlabelled),
-        n_unlabelled=_count_unlabelled(reading, reader),
+        n_unlabelled=n_unlabelled,
     )
 
 
@@ -209,7 +210,7 @@ def _iter_records(folder: ClassFolder, reader: FolderReader) -> Iterator[Record]
     pending = [folder.path]
     while pending:
         current = pending.pop()
-        contents = reader.read(current) if current == folder.path else _read_below(current, reader)
+        contents = reader.read(current) if reader.has_read(current) else _read_below(current, reader)
         pending += contents.folders
         for link in contents.links:
             reader.leave_out(link, "is a link to a folder inside a class folder, which is not followed")
