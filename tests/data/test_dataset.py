@@ -1,3 +1,4 @@
+import gc
 import json
 import shutil
 from dataclasses import asdict
@@ -57,7 +58,7 @@ def test_a_data_set_is_listed_decoded_and_divided(data: Dataset, root: Path) -> 
 def test_what_is_left_out_is_named_with_the_reason(data: Dataset) -> None:
     assert data.left_out == {
         "README.md": "lies in no class folder",
-        "train1/cat/notes.png": "no image in a known format: JPEG, PNG, BMP, GIF, WEBP, TIFF",
+        "train1/cat/notes.png": "no image in a known format: JPEG, PNG, BMP, GIF, WEBP, TIFF, AVIF, HEIF",
     }
 
 
@@ -120,3 +121,16 @@ def test_the_cache_is_the_user_s_unless_named(
     assert get_default_cache().name == "foveal"
     monkeypatch.setattr(module, "get_default_cache", lambda: kept)
     assert open_dataset(root, SMALL).pack.fingerprint == data.pack.fingerprint
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_garbage_is_collected_afterwards_as_it_was_before(root: Path, kept: Path, enabled: bool) -> None:
+    (gc.enable if enabled else gc.disable)()
+    try:
+        open_dataset(DataOptions(root, cache=kept), SMALL)
+        assert gc.isenabled() == enabled
+        with pytest.raises(DataError):
+            open_dataset(DataOptions(root / "nowhere", cache=kept), SMALL)
+        assert gc.isenabled() == enabled
+    finally:
+        gc.enable()

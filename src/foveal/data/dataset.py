@@ -1,6 +1,9 @@
 """A data set that is listed, decoded and divided."""
 
+import gc
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -153,6 +156,23 @@ def list_source(options: DataOptions) -> Listing:
     return scan(options.source, options.layout)
 
 
+@contextmanager
+def _pause_garbage_collection() -> Iterator[None]:
+    """Let nothing look for reference cycles inside the block.
+
+    While a data set is opened, a tuple is made for every file, and none is part of a cycle. For 60,000 files
+    the search among them would take a fifth of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_pause_garbage_collection()
 def open_dataset(
     data: DataSource,
     image: Image,
