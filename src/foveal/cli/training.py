@@ -58,7 +58,8 @@ def _add_train(verbs: Verbs) -> None:
         "train",
         help="train a classifier on class folders or a table of labels",
         description="Train a classifier on class folders or a table of labels, by a recipe or within a "
-        "time budget; without either, within five minutes. The test split is opened only with --evaluate or a budget.",
+        "time budget; without either, within five minutes. The test split is opened only with --evaluate "
+        "or a budget.",
     )
     add_data(train)
     recipe_or_budget = train.add_mutually_exclusive_group()
