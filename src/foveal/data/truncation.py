@@ -32,7 +32,7 @@ class _Scan(NamedTuple):
     low_bit: int
     start: int
     end: int
-    tables: dict[int, bytes]
+    tables: tuple[bytes, ...]  # the segments that define Huffman tables, as far as the scan
 
 
 class JpegLayout(NamedTuple):
@@ -59,9 +59,9 @@ def read_jpeg_layout(content: bytes) -> JpegLayout | None:
 
 
 def _read_jpeg_layout(content: bytes) -> JpegLayout | None:
-    at, frame, interval, n_units = 2, 0, 0, 0
+    at, frame, interval, frame_part = 2, 0, 0, b""
     components: tuple[int, ...] = ()
-    tables: dict[int, bytes] = {}
+    tables: tuple[bytes, ...] = ()
     scans: list[_Scan] = []
     end = None
     while at < len(content):
@@ -80,12 +80,12 @@ def _read_jpeg_layout(content: bytes) -> JpegLayout | None:
         part = content[at + 2 : at + size]
         at += size
         if marker == 0xC4:
-            tables = {**tables, **_read_first_symbols(part)}
+            tables = (*tables, part)
         elif marker == 0xDD:
             interval = int.from_bytes(part[:2], "big")
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC8, 0xCC):
             frame, components = marker, tuple(part[6 + 3 * i] for i in range(part[5]))
-            n_units = _count_units(part)
+            frame_part = part
         elif marker == 0xDA:
             n = part[0]
             chosen = tuple((part[1 + 2 * i], part[2 + 2 * i] >> 4, part[2 + 2 * i] & 15) for i in range(n))
@@ -94,7 +94,7 @@ def _read_jpeg_layout(content: bytes) -> JpegLayout | None:
             stop = found.start() if found else len(content)
             scans.append(_Scan(chosen, first, last, bits >> 4, bits & 15, at, stop, tables))
             at = stop
-    n_restarts = (n_units - 1) // interval if interval else 0
+    n_restarts = (_count_units(frame_part) - 1) // interval if interval and frame_part else 0
     return JpegLayout(frame, components, scans, end, (n_restarts, interval))
 
 
@@ -145,7 +145,10 @@ def _has_odd_zeros(content: bytes, scan: _Scan) -> bool:
     """Tell whether zeros fill a part of a scan in whose codes they would mean coefficients."""
     if content.find(_ZEROS, scan.start, scan.end) < 0:
         return False
-    symbols = [scan.tables.get(16 | table, b"") for _, _, table in scan.components]
+    first_symbols: dict[int, bytes] = {}
+    for part in scan.tables:
+        first_symbols |= _read_first_symbols(part)
+    symbols = [first_symbols.get(16 | table, b"") for _, _, table in scan.components]
     return any(symbol and symbol[0] & 15 for symbol in symbols)  # it is followed by a coefficient's bits
 
 
