@@ -26,6 +26,8 @@ from foveal.training.optimizers import Optimizer
 
 FLIPS = int(os.environ.get("FOVEAL_FLIPS", "1000"))
 FAULTS = [errno.ENOSPC, errno.EIO, errno.EROFS]
+N_SIGN_OFF_OPERATIONS = 3
+"""A file is opened, written and renamed when a process stops to write to a run."""
 Live = tuple[Any, Optimizer]
 
 
@@ -83,10 +85,18 @@ def test_a_disk_that_fails_while_training_loses_nothing(
     for number, at in enumerate(sorted(draw.sample(range(1, len(counted.done) + 1), 8))):
         run = tmp_path / f"run-{number}"
         failing = disk.Disk(tmp_path, at=at, act=disk.fail(fault))
-        with failing.installed(), pytest.raises((OutsideError, RunError)):
-            foveal.train(
-                foveal.DataOptions(few_digits, cache=cache), recipe="model-s-02", settings=settings, out=run
-            )
+        with failing.installed():
+            try:
+                foveal.train(
+                    foveal.DataOptions(few_digits, cache=cache),
+                    recipe="model-s-02",
+                    settings=settings,
+                    out=run,
+                )
+            except (OutsideError, RunError):
+                pass
+            else:  # only that the writer signs off may fail without a word, at the very end
+                assert at > len(failing.done) - N_SIGN_OFF_OPERATIONS
         if run.exists():
             foveal.resume(run)
         else:
