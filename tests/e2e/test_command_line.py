@@ -188,7 +188,7 @@ def test_bad_folders(data: Path, tmp_path: Path, capsys: Capture, train) -> None
     (tmp_path / "empty").mkdir()
     refused(train(tmp_path / "empty"), capsys, "holds no class folders")
     (tmp_path / "file").write_text("")
-    refused(train(tmp_path / "file"), capsys, "is empty; name a folder of class folders, or a table of labels")
+    refused(train(tmp_path / "file"), capsys, "is empty; name a folder of class folders, or a table")
     (tmp_path / "file").write_bytes(b"\x89PNG\r\n\x1a\n")
     refused(train(tmp_path / "file"), capsys, "is no table: it is one image (PNG)")
     nothing_written(tmp_path)
