@@ -1,5 +1,6 @@
 """Every script in `examples/` runs to its end on the digits, and says something."""
 
+import re
 import runpy
 from pathlib import Path
 
@@ -30,8 +31,8 @@ def test_it_runs(
     printed = capsys.readouterr().out
     expected = {
         "train_folder": "report.html",
-        "compare_two_recipes": "The recipes of without and with-dropout",
+        "compare_two_recipes": r"The recipes? of (without|with-dropout) ",
         "own_network": "test images",
-        "scikit_learn_pipeline": "accuracy on 500 other images: 0.",
+        "scikit_learn_pipeline": r"accuracy on 500 other images: 0\.",
     }
-    assert expected[script.stem] in printed
+    assert re.search(expected[script.stem], printed)
