@@ -6,28 +6,34 @@
 PYTHON ?= python3
 PIP := .venv/bin/python -m pip --disable-pip-version-check --quiet
 
-.PHONY: demo test check bench format lowest audit clean
+.PHONY: demo test check docs bench format lowest audit clean
 
 demo: .venv/train
 	.venv/bin/foveal demo
 
 test: .venv/all
-	.venv/bin/python -m pytest
+	.venv/bin/python -m pytest --numprocesses 2
 
 check: .venv/all
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports --no-logo
+	.venv/bin/codespell
+	.venv/bin/python docs/hooks/check_markdown.py
 
-# The short measurements, some minutes on a quiet machine, printed and not kept; benchmarks/ has the long ones.
+# The documentation, into site/; open site/index.html. It needs no network.
+docs: .venv/all
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict --quiet
+
+# The short measurements: some minutes on an idle machine, printed and not kept. benchmarks/README.md lists the others.
 #   make bench DATA=cifar10      (made by: foveal data get cifar10 cifar10)
 DATA ?= cifar10
 bench: .venv/all
-	.venv/bin/python benchmarks/throughput.py $(DATA) --quick --tensorflow
-	.venv/bin/python benchmarks/evaluation.py $(DATA) --quick --tensorflow
-	.venv/bin/python benchmarks/start.py $(DATA) --recipe sprint --quick --tensorflow
-	.venv/bin/python benchmarks/process.py $(DATA) --recipe sprint --quick
+	.venv/bin/python -m benchmarks.speed.throughput $(DATA) --quick --tensorflow
+	.venv/bin/python -m benchmarks.speed.evaluation $(DATA) --quick --tensorflow
+	.venv/bin/python -m benchmarks.speed.start $(DATA) --recipe sprint --quick --tensorflow
+	.venv/bin/python -m benchmarks.speed.process $(DATA) --recipe sprint --quick
 
 format: .venv/all
 	.venv/bin/ruff check --fix .

@@ -1,7 +1,9 @@
 """What `import foveal` offers, and what it does not do."""
 
+import ast
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -16,9 +18,28 @@ def python(code: str) -> str:
 def test_the_public_names_are_there() -> None:
     for name in foveal.__all__:
         assert getattr(foveal, name) is not None
-    assert dir(foveal) == foveal.__all__
+    assert dir(foveal) == sorted(foveal.__all__)
     with pytest.raises(AttributeError, match="no attribute 'trian'"):
         foveal.trian  # noqa: B018 - asking is the test
+
+
+def test_the_names_for_type_checkers_are_the_names_at_run_time() -> None:
+    tree = ast.parse(Path(foveal.__file__).read_text())
+    (checked,) = [node for node in tree.body if isinstance(node, ast.If)]
+    imported = {
+        name.name: node.module
+        for node in checked.body
+        if isinstance(node, ast.ImportFrom)
+        for name in node.names
+    }
+    assert imported == foveal._MODULE_OF
+    assert foveal.__all__ == [*sorted(imported), "__version__"]
+
+
+def test_no_public_name_is_also_a_package() -> None:
+    """A package would take the place of a function of its name as soon as something imports it."""
+    inside = {path.stem for path in Path(foveal.__file__).parent.iterdir()}
+    assert not inside & set(foveal.__all__)
 
 
 @pytest.mark.parametrize("module", ["foveal", "foveal.cli.main", "foveal.data.decode", "foveal.data.pack"])

@@ -10,9 +10,9 @@ from torch import nn
 import foveal
 from foveal.cli.main import main
 from foveal.errors import OutsideError
-from foveal.evaluation.predict import BATCH, logits
-from foveal.memory import available, is_shortage
-from foveal.planning import need
+from foveal.evaluation.predict import BATCH_SIZE, compute_logits
+from foveal.memory import available_bytes, is_shortage
+from foveal.planning import memory_estimate
 
 GB = 1_000_000_000
 Groups = dict[str, tuple[str, int, int]]
@@ -49,18 +49,18 @@ def system(
     ],
 )
 def test_the_least_of_all_limits_counts(tmp_path: Path, groups: Groups, expected: int) -> None:
-    found = available(system(tmp_path, free=8 * GB, groups=groups))
+    found = available_bytes(system(tmp_path, free=8 * GB, groups=groups))
     assert found == pytest.approx(expected, abs=1024)
 
 
 def test_control_groups_of_version_one(tmp_path: Path) -> None:
     groups = {"memory/docker/x": (str(2 * GB), GB // 2, 0)}
     lines = "5:cpu,cpuacct:/docker/x\n4:memory:/docker/x\n1:name=systemd:/\n"
-    assert available(system(tmp_path, free=8 * GB, groups=groups, cgroup=lines)) == 2 * GB - GB // 2
+    assert available_bytes(system(tmp_path, free=8 * GB, groups=groups, cgroup=lines)) == 2 * GB - GB // 2
 
 
 def test_a_system_that_does_not_tell(tmp_path: Path) -> None:
-    assert available(tmp_path) is None
+    assert available_bytes(tmp_path) is None
 
 
 def test_shortage_is_told_from_other_errors() -> None:
@@ -88,13 +88,13 @@ class Hungry(nn.Module):
 
 def test_prediction_takes_smaller_batches_and_gives_the_same() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (230, 8, 8, 3), dtype=np.uint8)
-    easy, hungry = Hungry(BATCH), Hungry(30)
-    assert np.array_equal(logits(hungry, pixels), logits(easy, pixels))
-    assert max(hungry.batches) == BATCH // 4
+    easy, hungry = Hungry(BATCH_SIZE), Hungry(30)
+    assert np.array_equal(compute_logits(hungry, pixels), compute_logits(easy, pixels))
+    assert max(hungry.batches) == BATCH_SIZE // 4
     rows = np.arange(0, 230, 2)
-    assert np.array_equal(logits(hungry, pixels, rows), logits(easy, pixels, rows))
+    assert np.array_equal(compute_logits(hungry, pixels, rows), compute_logits(easy, pixels, rows))
     with pytest.raises(RuntimeError, match="allocate"):
-        logits(Hungry(0), pixels)
+        compute_logits(Hungry(0), pixels)
 
 
 def test_training_that_cannot_fit_is_refused_before_anything_is_written(
@@ -104,7 +104,7 @@ def test_training_that_cannot_fit_is_refused_before_anything_is_written(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    monkeypatch.setattr(need, "available", lambda: 400_000_000)
+    monkeypatch.setattr(memory_estimate, "available_bytes", lambda: 400_000_000)
     words = ["train", str(few_digits), "--recipe", "model-s-02", "--set", "batch_size=5000"]
     assert main([*words, "--out", str(tmp_path / "run"), "--cache", str(cache)]) == 3
     said = capsys.readouterr().err
@@ -113,7 +113,12 @@ def test_training_that_cannot_fit_is_refused_before_anything_is_written(
     fitting = int(said.split("--set batch_size=")[1].split(",")[0])
     assert 1 <= fitting < 5000
     settings = ["size=8", f"batch_size={fitting}", "epochs=1"]
-    foveal.train(few_digits, recipe="model-s-02", settings=settings, out=tmp_path / "run", cache=cache)
-    monkeypatch.setattr(need, "available", lambda: 1_000)
+    foveal.train(
+        foveal.DataOptions(few_digits, cache=cache),
+        recipe="model-s-02",
+        settings=settings,
+        out=tmp_path / "run",
+    )
+    monkeypatch.setattr(memory_estimate, "available_bytes", lambda: 1_000)
     with pytest.raises(OutsideError, match="a smaller network"):
-        foveal.train(few_digits, recipe="model-s-02", out=tmp_path / "other", cache=cache)
+        foveal.train(foveal.DataOptions(few_digits, cache=cache), recipe="model-s-02", out=tmp_path / "other")

@@ -52,16 +52,6 @@ def test_a_terminal_gets_a_bar_with_figures_and_time_left(monkeypatch: pytest.Mo
     assert "a line\n" in shown
 
 
-def test_a_table_is_aligned() -> None:
-    shown = progress.table(["name", "n"], [["a", "1"], ["long name", "100"]], right={1})
-    assert shown.splitlines() == [
-        "name         n",
-        "─────────  ───",
-        "a            1",
-        "long name  100",
-    ]
-
-
 def test_quiet_keeps_warnings_and_ends(capsys: pytest.CaptureFixture[str]) -> None:
     with progress.quiet(), progress.bar(2, "a", "steps"):
         progress.line("not said")

@@ -1,64 +1,58 @@
-"""Every snippet of the README: run, or, where it would download or train for long, at least parsed."""
+"""The README: short enough for two minutes, and its example prints what it says."""
 
 import re
-import shlex
-import shutil
 from pathlib import Path
 
 import pytest
 
-from foveal.cli.main import build_parser, main
+from foveal.cli.main import main
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 
 
-def snippets(language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", README, flags=re.DOTALL)
+def mask_numbers(line: str) -> str:
+    """Return a line without the digits in it, with single blanks and short rules."""
+    return " ".join(re.sub(r"─+", "─", re.sub(r"[\d.,]*\d", "0", line)).split())
 
 
-def commands() -> list[list[str]]:
-    lines = "\n".join(snippets("sh")).splitlines()
-    return [shlex.split(line) for line in lines if line]
+def test_it_takes_two_minutes() -> None:
+    assert len(README.splitlines()) <= 120
+    assert len(README.split()) <= 900
 
 
-@pytest.fixture
-def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to be in, with an empty cache."""
+def test_the_measured_figures_are_few_and_all_in_the_measurements() -> None:
+    table = README.partition("## Measured")[2].partition("##")[0]
+    rows = [line for line in table.splitlines() if line.startswith("|")][2:]
+    assert 0 < len(rows) <= 8
+    measurements = (Path(__file__).parent.parent / "docs" / "measurements.md").read_text(encoding="utf-8")
+    figures = [float(number) for number in re.findall(r"\d+(?:\.\d+)?", measurements)]
+    for row in rows:
+        for number in re.findall(r"\d+\.\d+", row.split("|")[2]):
+            decimals = len(number.partition(".")[2])
+            assert any(f"{figure:.{decimals}f}" == number for figure in figures), (row, number)
+
+
+@pytest.mark.usefixtures("one_thread")
+def test_the_example_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One epoch in place of all; every line that is shown was printed, other numbers aside."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    return tmp_path
-
-
-def test_every_command_parses() -> None:
-    assert len(commands()) >= 9
-    for command in commands():
-        assert command[0] == "foveal"
-        build_parser().parse_args(command[1:])
-
-
-def test_the_walk_through_the_digits(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    elsewhere = {"cifar10", "model-s-02", "--seconds", "--minutes"}  # they take long
-    elsewhere |= {"mlflow", "board"}  # they need a server or are one
-    walk = [command[1:] for command in commands() if not elsewhere & set(command)]
-    verbs = ["data", "train", "evaluate", "report", "predict", "train", "compare", "repeat", "runs"]
-    assert [words[0] for words in walk] == verbs
-    for words in walk:
-        if words[0] in ("train", "repeat"):
-            words += ["--set", "epochs=2"]
-        assert main(words) == 0, words
-    assert (here / "runs" / "first" / "report.html").is_file()
-    assert capsys.readouterr().out.count("digits/test/7/") > 30
-
-
-@pytest.mark.parametrize("code", snippets("python"))
-def test_the_python_snippets(here: Path, digits: Path, code: str) -> None:
-    shutil.copytree(digits, here / "digits")
-    names: dict[str, object] = {}
-    exec(compile(code, "README.md", "exec"), names)
-    assert type(names.get("run")).__name__ == "Run" or min(names["scores"]) > 0.3
-
-
-def test_the_files_it_names_are_there() -> None:
-    root = Path(__file__).parent.parent
-    for name in re.findall(r"`((?:docs/|tests/|benchmarks/)[\w./-]+|[A-Z]+\.md)`|\]\(([\w./-]+)\)", README):
-        assert (root / (name[0] or name[1])).exists(), name
+    example = README.partition("## Example")[2]
+    commands = re.findall(r"^foveal .*", example, flags=re.MULTILINE)
+    assert [command.split()[1] for command in commands] == ["data", "train"]
+    for command in commands:
+        words = command.split()[1:]
+        assert main([*words, *(["--set", "epochs=1"] if words[0] == "train" else [])]) == 0
+    printed = capsys.readouterr()
+    lines = {mask_numbers(line) for line in (printed.out + printed.err).splitlines()}
+    block = re.search(r"```text\n(.*?)```", example, flags=re.DOTALL)
+    assert block is not None
+    shown = [mask_numbers(line) for line in block[1].splitlines() if line.strip() not in ("", "…")]
+    assert len(shown) >= 8
+    for line in shown:
+        beginning = line.removesuffix("…")
+        candidates = lines if line == beginning else {each[: len(beginning)] for each in lines}
+        assert beginning in candidates, line
+    assert (tmp_path / "runs" / "first" / "report.html").is_file()

@@ -1,6 +1,6 @@
-"""The one voice: everything that Foveal says while it works, on standard error.
+"""Everything that Foveal tells while it works, on standard error.
 
-A terminal gets live bars, a notebook a widget where it has widgets, a pipe or a log only whole lines.
+A terminal gets live bars, a notebook gets a widget if it has widgets, a pipe or a log only whole lines.
 """
 
 import re
@@ -12,31 +12,38 @@ from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Protocol
 
+from foveal.errors import OutsideError
+
 
 def printable(text: str, limit: int = 200) -> str:
-    """Make a name from outside harmless on a terminal.
+    """Return a name from outside that is harmless on a terminal, in XML and in HTML.
 
-    Control, formatting (bidirectional marks among them) and surrogate characters are written as escapes,
-    and what is longer than `limit` characters is cut.
+    Control, formatting and surrogate characters are written as escapes, bidirectional marks among them, and
+    what Unicode keeps from being a character, such as U+FFFE. The text is cut after `limit` characters.
     """
-    shown = "".join(
-        character
-        if unicodedata.category(character) not in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
-        else character.encode("unicode_escape").decode("ascii")
+    escaped = "".join(
+        character.encode("unicode_escape").decode("ascii") if _is_harmful(character) else character
         for character in text[:limit]
     )
-    return shown + ("…" if len(text) > limit else "")
+    return escaped + ("…" if len(text) > limit else "")
 
 
-def cell(name: str) -> str:
-    """Make a name from outside harmless in a CSV file: no spreadsheet takes it for a formula.
+def _is_harmful(character: str) -> bool:
+    code = ord(character)
+    is_noncharacter = code & 0xFFFE == 0xFFFE or 0xFDD0 <= code <= 0xFDEF
+    return is_noncharacter or unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp")
 
-    What begins like one gets an apostrophe before it, unless it is a number; control characters are escaped.
+
+def csv_cell(name: str) -> str:
+    """Return a name from outside that no spreadsheet takes for a formula when it stands in a CSV file.
+
+    What begins like a formula gets an apostrophe before it, unless it is a number. Control characters are
+    escaped.
     """
-    shown = printable(name, limit=len(name))
-    if not shown.startswith(("=", "@", "+", "-")) or re.fullmatch(r"[+-]?\d+([.,]\d+)?", shown):
-        return shown
-    return f"'{shown}"
+    escaped = printable(name, limit=len(name))
+    if not escaped.startswith(("=", "@", "+", "-")) or re.fullmatch(r"[+-]?\d+([.,]\d+)?", escaped):
+        return escaped
+    return f"'{escaped}"
 
 
 _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
@@ -44,7 +51,7 @@ _quiet: ContextVar[bool] = ContextVar("quiet", default=False)
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Say nothing inside the block but warnings; other threads speak as before."""
+    """Tell only warnings inside the block. Other threads tell everything as before."""
     before = _quiet.set(True)
     try:
         yield
@@ -53,34 +60,44 @@ def quiet() -> Iterator[None]:
 
 
 def line(text: str) -> None:
-    """Say one line."""
+    """Tell one line."""
     if not _quiet.get():
         _write(text)
 
 
 def warn(text: str) -> None:
-    """Say one line that must not be overlooked."""
+    """Tell one line that must not be overlooked."""
     _write(f"warning: {text}")
 
 
 def _write(text: str) -> None:
-    if sys.stderr.isatty():
-        from tqdm import tqdm
+    """Write a line on standard error.
 
-        tqdm.write(text, file=sys.stderr)  # above any bar that is showing
-    else:
-        sys.stderr.write(text + "\n")
-        sys.stderr.flush()
+    Raises:
+        OutsideError: It cannot be written, because it goes into a file on a full disk, say.
+    """
+    try:
+        if sys.stderr.isatty():
+            from tqdm import tqdm
+
+            tqdm.write(text, file=sys.stderr)  # above any bar that is showing
+        else:
+            sys.stderr.write(text + "\n")
+            sys.stderr.flush()
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        raise
+    except OSError as error:
+        raise OutsideError(f"standard error cannot be written: {error.strerror or error}") from error
 
 
 class Bar(Protocol):
-    """A task of known length under way."""
+    """The progress of a task."""
 
     def advance(self, n: int = 1) -> None:
         """Count `n` more units as done."""
 
     def show(self, **figures: str) -> None:
-        """Show current figures, such as the loss, beside the bar."""
+        """Show current figures beside the bar, such as the loss."""
 
 
 class _SilentBar:
@@ -123,9 +140,9 @@ class _LiveBar:
 
 @contextmanager
 def bar(total: int | None, label: str, unit: str, *, done: int = 0) -> Iterator[Bar]:
-    """Show a task of `total` units while the block runs; `unit` "B" counts bytes.
+    """Show the progress of a task of `total` units while the block runs. The unit "B" counts bytes.
 
-    Where nobody can watch (a pipe, a log file) nothing is shown: whole lines are said with `line`.
+    Where nobody can watch, in a pipe or a log file, nothing is shown.
     """
     if _quiet.get() or not (sys.stderr.isatty() or in_notebook()):
         yield _SilentBar()
@@ -138,24 +155,9 @@ def bar(total: int | None, label: str, unit: str, *, done: int = 0) -> Iterator[
 
 
 def in_notebook() -> bool:
-    """Whether this process is a notebook's kernel."""
+    """Return whether this process is the kernel of a notebook."""
     ipython = sys.modules.get("IPython")
     if ipython is None:
         return False
     shell = ipython.get_ipython()
     return shell is not None and shell.__class__.__name__ == "ZMQInteractiveShell"
-
-
-def table(header: list[str], rows: list[list[str]], right: set[int] | None = None) -> str:
-    """Lay out a plain table: columns two spaces apart, those in `right` flush right."""
-    right = right or set()
-    cells = [header, *rows]
-    widths = [max(len(row[column]) for row in cells) for column in range(len(header))]
-
-    def lay(row: list[str]) -> str:
-        return "  ".join(
-            cell.rjust(width) if column in right else cell.ljust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-
-    return "\n".join([lay(header), lay(["─" * width for width in widths]), *map(lay, rows)])

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from foveal.cli.main import main
+from foveal.files.atomic import encode_line, write_json_with_digest
 
 FILES = int(os.environ.get("FOVEAL_ATTACKS", "200"))
 Capture = pytest.CaptureFixture[str]
@@ -104,7 +105,7 @@ def texts(mark: Path) -> list[bytes]:
         json.dumps({"model": {"name": "os.system", "architecture": f"touch {mark}"}}).encode(),
         json.dumps({"model": {"name": "custom", "architecture": "posix.system"}}).encode(),
         json.dumps(
-            {"__class__": "foveal.run.RunFolder", "__reduce__": ["os.system", f"touch {mark}"]}
+            {"__class__": "foveal.files.run_folder.RunFolder", "__reduce__": ["os.system", f"touch {mark}"]}
         ).encode(),
         b"!!python/object/apply:os.system ['touch " + str(mark).encode() + b"']",
         f'name = "../../{mark.name}"\n'.encode(),
@@ -138,6 +139,14 @@ def spoilt(value: Any, draw: random.Random) -> Any:
         at = draw.randrange(len(value))
         return [*value[:at], spoilt(value[at], draw), *value[at + 1 :]]
     return draw.choice(strange)
+
+
+def write_spoilt(file: Path, value: Any, draw: random.Random) -> None:
+    """Write a spoilt value, mostly with the digest that a stranger can compute as well."""
+    if isinstance(value, dict) and draw.random() < 0.9:
+        write_json_with_digest(file, value)
+    else:
+        file.write_text(json.dumps(value))
 
 
 def tars(mark: Path, tmp_path: Path) -> Iterator[bytes]:
@@ -225,7 +234,7 @@ def test_configurations(
         refused(["predict", model, image], capsys)
         outside()
     for _ in range(FILES // 2):
-        (tmp_path / "model" / "config.json").write_text(json.dumps(spoilt(config, draw)))
+        write_spoilt(tmp_path / "model" / "config.json", spoilt(config, draw), draw)
         refused(["predict", tmp_path / "model", image], capsys, or_done=True)
         outside()
 
@@ -250,11 +259,12 @@ def test_runs(finished: Path, tmp_path: Path, capsys: Capture, outside: Any) -> 
         if draw.random() < 0.3:
             file.write_bytes(draw.choice(bad) + b"\n")
         elif file.suffix == ".json":
-            file.write_text(json.dumps(spoilt(json.loads(file.read_text()), draw)))
+            write_spoilt(file, spoilt(json.loads(file.read_text()), draw), draw)
         else:
             lines = file.read_text().splitlines()
             at = draw.randrange(len(lines))
-            lines[at] = json.dumps(spoilt(json.loads(lines[at]), draw))
+            row = spoilt(json.loads(lines[at]), draw)
+            lines[at] = encode_line(row).decode().strip() if isinstance(row, dict) else json.dumps(row)
             file.write_text("\n".join(lines) + "\n")
         verb = draw.choice(["evaluate", "report", "resume"])
         refused([verb, run], capsys, or_done=True)
@@ -341,7 +351,7 @@ def test_a_run_names_no_place_to_write(
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     environment = json.loads((run / "environment.json").read_text())
-    (run / "environment.json").write_text(json.dumps({**environment, "cache": str(tmp_path / "elsewhere")}))
+    write_json_with_digest(run / "environment.json", {**environment, "cache": str(tmp_path / "elsewhere")})
     assert main(["evaluate", str(run)]) == 0
     assert not (tmp_path / "elsewhere").exists()
     assert list((tmp_path / "home" / "foveal" / "packs").iterdir())

@@ -12,7 +12,7 @@ import pytest
 
 import foveal
 from foveal.data.decode import DecodeError, Decoding, DeepImageError, decode, encode_png
-from foveal.deployment.bundle import load
+from foveal.deployment.bundle import load_bundle
 
 MUTATIONS = int(os.environ.get("FOVEAL_MUTATIONS", "300"))
 SECONDS, BYTES = 2.0, 512_000_000
@@ -54,15 +54,14 @@ def test_training_goes_on_with_the_rest_and_every_file_is_accounted_for(
     folders: Path, cache: Path, tmp_path: Path
 ) -> None:
     run = foveal.train(
-        folders,
+        foveal.DataOptions(folders, cache=cache),
         recipe="model-s-02",
         settings=["widths=[8]", "dense=16", "epochs=1"],
         out=tmp_path / "run",
-        cache=cache,
     )
     about = run.folder.dataset
-    used = {path for split in about["splits"].values() for path, _ in split["files"]}
-    left_out = {each["path"]: each["reason"] for each in about["left_out"]}
+    used = {path for split in about.splits.values() for path, _ in split.files}
+    left_out = {file.path: file.reason for file in about.left_out}
     everything = {file.relative_to(folders).as_posix() for file in folders.rglob("*") if file.is_file()}
     assert used | left_out.keys() == everything
     assert not used & left_out.keys()
@@ -72,7 +71,7 @@ def test_training_goes_on_with_the_rest_and_every_file_is_accounted_for(
 
 
 def test_predicting_says_something_of_every_file(folders: Path, finished: Path) -> None:
-    found = load(finished).predict([folders])
+    found = load_bundle(finished).predict([folders])
     assert len(found) == sum(1 for file in folders.rglob("*") if file.is_file())
     assert all((each.label is None) != (each.error is None) for each in found)
     assert 1000 < len(found.unreadable) < len(found) - 400
@@ -176,9 +175,7 @@ def test_png_suite_shows_what_the_specification_says(hostile: Path) -> None:
                 decode(content, decoding())
             continue
         png = reference.read(content)
-        deep_grey = png.grey and png.depth == 16
-        # Deep grey is scaled by the data set's range, deep colours lose their lower byte; less is stretched.
-        eight = png.values * (255 / png.most) if png.depth < 16 or deep_grey else png.values // 256
+        eight = png.values * (255 / png.most)  # deep images are scaled by the data set's range
         colours = np.broadcast_to(eight.round(), (*png.alpha.shape, 3))
         expected = colours * png.alpha[..., None] + background * (1 - png.alpha[..., None])
         settings = decoding(max(8, png.alpha.shape[0]), background="rgb(200,100,50)")
@@ -208,7 +205,7 @@ def test_a_worker_refuses_what_takes_too_much_memory(finished: Path, tmp_path: P
     Image.new("F", (5000, 5000), 0.5).save(file, compression="tiff_lzw")
     good = tmp_path / "good.png"
     good.write_bytes(encode_png(np.zeros((8, 8), dtype=np.uint8)))
-    refused, used = load(finished).predict([file, good])
+    refused, used = load_bundle(finished).predict([file, good])
     assert refused.error is not None
     assert used.error is None
 

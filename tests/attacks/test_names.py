@@ -10,7 +10,7 @@ import pytest
 
 import foveal
 from foveal.cli.main import main
-from foveal.progress import cell
+from foveal.progress import csv_cell
 
 NAMES = [
     "<script>alert(1)<／script>",
@@ -42,12 +42,10 @@ def run(few_digits: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory)
             for index in range(n):
                 shutil.copy(some[(number + index) % len(some)], root / split / name / f"={index}\x1b[2J.png")
     trained = foveal.train(
-        root,
+        foveal.DataOptions(root, validation="none", cache=cache),
         recipe="model-s-02",
         settings=["widths=[4]", "dense=4", "epochs=1", "size=8", "batch_size=8"],
-        validation="none",
         out=root.parent / "run",
-        cache=cache,
     )
     trained.evaluate("test")
     trained.report()
@@ -78,7 +76,7 @@ def test_tables_are_inert_in_spreadsheets_and_terminals(run: foveal.Run) -> None
 
 
 def test_every_command_s_output_is_inert(run: foveal.Run, capsys: pytest.CaptureFixture[str]) -> None:
-    image = next((Path(run.folder.environment["data"]) / "test" / "-1").iterdir())
+    image = next((Path(run.folder.environment.data) / "test" / "-1").iterdir())
     for words in (
         ["evaluate", str(run.path)],
         ["report", str(run.path)],
@@ -109,4 +107,4 @@ def test_every_command_s_output_is_inert(run: foveal.Run, capsys: pytest.Capture
     ],
 )
 def test_cells(name: str, shown: str) -> None:
-    assert cell(name) == shown
+    assert csv_cell(name) == shown

@@ -1,101 +1,92 @@
 """What the benchmarks that keep a line a run do beside running them: keys, lines, sets, tables."""
 
-import importlib
 import json
 import os
 import sys
 from itertools import pairwise
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
-SCRIPTS = Path(__file__).parents[2] / "benchmarks"
+from benchmarks import CHECKOUT
+from benchmarks.accuracy import budgets, sharp, small_sets
+from benchmarks.measurement import child, foveal_process, journal, markdown
+from benchmarks.peers import resnet
 
 
-@pytest.fixture
-def script(monkeypatch: pytest.MonkeyPatch) -> Any:
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-
-    def load(name: str) -> ModuleType:
-        return importlib.import_module(name)
-
-    return load
-
-
-def test_what_is_there_is_not_measured_again(script: Any, tmp_path: Path) -> None:
-    kept = script("journal").Journal(tmp_path / "results" / "some.jsonl")
+def test_what_is_there_is_not_measured_again(tmp_path: Path) -> None:
+    kept = journal.Journal(tmp_path / "results" / "some.jsonl")
     taken = [
-        kept.take({"seed": seed, "options": ["-a"]}, lambda: {"seconds": 2.5, "it": len(kept.lines())})
+        kept.measure_once(
+            {"seed": seed, "options": ["-a"]}, lambda: {"seconds": 2.5, "it": len(kept.read_lines())}
+        )
         for seed in (0, 1, 0)
     ]
     assert [line["it"] for line in taken] == [0, 1, 0]
-    assert [line["seed"] for line in kept.lines()] == [0, 1]
+    assert [line["seed"] for line in kept.read_lines()] == [0, 1]
     assert kept.find({"seed": 1, "options": []}) is None
     assert {"started", "hardware", "versions", "environment", "load_before", "load_after"} <= set(taken[0])
 
 
-def test_a_line_cut_short_is_measured_again(script: Any, tmp_path: Path) -> None:
+def test_a_line_cut_short_is_measured_again(tmp_path: Path) -> None:
     file = tmp_path / "some.jsonl"
-    kept = script("journal").Journal(file)
-    kept.take({"seed": 0}, dict)
+    kept = journal.Journal(file)
+    kept.measure_once({"seed": 0}, dict)
     with file.open("a") as cut:
         cut.write('{"seed": 1, "sec')
-    assert [line["seed"] for line in kept.lines()] == [0]
-    kept.take({"seed": 1}, dict)
+    assert [line["seed"] for line in kept.read_lines()] == [0]
+    kept.measure_once({"seed": 1}, dict)
     assert [json.loads(line)["seed"] for line in file.read_text().splitlines()] == [0, 1]
 
 
-def test_a_run_that_fails_leaves_no_line(script: Any, tmp_path: Path, capsys: Any) -> None:
-    kept = script("journal").Journal(tmp_path / "some.jsonl")
+def test_a_run_that_fails_leaves_no_line(tmp_path: Path, capsys: Any) -> None:
+    kept = journal.Journal(tmp_path / "some.jsonl")
 
     def fail() -> dict[str, Any]:
         raise RuntimeError("no luck")
 
-    assert kept.take({"seed": 7}, fail) is None
-    assert (kept.failed, kept.lines()) == (1, [])
+    assert kept.measure_once({"seed": 7}, fail) is None
+    assert (kept.failed, kept.read_lines()) == (1, [])
     assert "seed 7\nno luck" in capsys.readouterr().err
 
 
 def test_what_is_kept_names_no_folder_of_this_machine(
-    script: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TF_CLI_CONFIG_FILE", str(tmp_path / "terraform"))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    journal = script("journal")
-    found = journal.circumstances()["environment"]
+    found = journal.describe_circumstances()["environment"]
     assert found["OMP_NUM_THREADS"] == "1"
     assert "TF_CLI_CONFIG_FILE" not in found
     words = [sys.executable, "-c", "print('chatter'); print('{\"a\": 1}')"]
-    took, said = journal.run(words, folder=tmp_path, names={sys.executable: "python"})
+    took, said = foveal_process.run_json_command(words, folder=tmp_path, names={sys.executable: "python"})
     assert said == {"a": 1}
     assert took["command"].startswith("python -c print")
 
 
-def test_words_after_two_dashes_are_passed_on(script: Any, tmp_path: Path) -> None:
-    journal = script("journal")
-    parser = journal.arguments("", "some", runs=3)
-    asked, extra = journal.parse(parser, [str(tmp_path), "--quick", "--", "--validation", "none"])
+def test_words_after_two_dashes_are_passed_on(tmp_path: Path) -> None:
+    parser = journal.create_journal_parser("", tmp_path / "some.jsonl", runs=3)
+    asked, extra = journal.parse_arguments(parser, [str(tmp_path), "--quick", "--", "--validation", "none"])
     assert (asked.data, asked.runs, extra) == (tmp_path.resolve(), 1, ["--validation", "none"])
     with pytest.raises(SystemExit):
-        journal.parse(parser, ["--quick"])
+        journal.parse_arguments(parser, ["--quick"])
 
 
-def test_events_are_kept_without_the_time_of_day(script: Any, tmp_path: Path) -> None:
+def test_events_are_kept_without_the_time_of_day(tmp_path: Path) -> None:
     events = [
         {"event": name, "time": "12:00", "step": 1} for name in ("created", "plan", "budget", "trained")
     ]
     (tmp_path / "events.jsonl").write_text("".join(json.dumps(event) + "\n" for event in events))
-    assert script("journal").events(tmp_path) == [
+    assert foveal_process.read_plan_events(tmp_path) == [
         {"event": name, "step": 1} for name in ("plan", "budget", "trained")
     ]
 
 
-def test_numbers_are_laid_out_as_mean_deviation_and_range(script: Any) -> None:
-    laid = script("journal").laid
+def test_numbers_are_laid_out_as_mean_deviation_and_range() -> None:
+    laid = markdown.format_values
     assert laid([0.8, None, 0.82], ".1%") == "81.0% ± 1.4% (80.0% to 82.0%)"
     assert laid([-1.0, 2.0], "+.1f") == "+0.5 ± 2.1 (-1.0 to +2.0)"
     assert (laid([3.0], ".1f"), laid([None], ".1f")) == ("3.0", "")
@@ -123,26 +114,28 @@ def budget_line(**changes: Any) -> dict[str, Any]:
     return line | changes
 
 
-def test_a_budget_is_kept_by_runs_that_end_in_time(script: Any) -> None:
+def test_a_budget_is_kept_by_runs_that_end_in_time() -> None:
     lines = [budget_line(), budget_line(seed=1, share=1.01, test={"n": 10, "accuracy": 0.8}, events=[])]
     lines.append(budget_line(loaded=True, options=["--validation", "none"]))
-    rows = [row.split(" | ") for row in script("budgets").table(lines).splitlines()[2:4]]
+    rows = [row.split(" | ") for row in budgets.format_results(lines).splitlines()[2:4]]
     assert rows[0][5:7] == ["2", "85.00% ± 7.07% (80.00% to 90.00%)"]
     assert rows[0][8:] == ["98.0% to 101.0%", "1 of 2", "0 to 1 |"]
     assert rows[1][2:6] == ["from half-way on", "`--validation none`", "decoded anew", "1"]
 
 
 @pytest.mark.skipif(not hasattr(os, "wait4"), reason="needs wait4")
-def test_a_load_ends_with_the_block_and_may_never_begin(script: Any) -> None:
-    load_after = script("budgets").load_after
+def test_a_load_ends_with_the_block_and_may_never_begin() -> None:
+    load_after = budgets.keep_core_busy_after
     with load_after(600) as never:
         pass
     with load_after(None) as none:
         pass
     assert never == none == {}
     with load_after(0.01) as load:
-        script("child").run(
-            [sys.executable, "-c", "import time; time.sleep(1)"], environment=dict(os.environ), folder=SCRIPTS
+        child.run_process(
+            [sys.executable, "-c", "import time; time.sleep(1)"],
+            environment=dict(os.environ),
+            folder=CHECKOUT,
         )
     assert load["seconds"] > 0
     assert load["cpu_seconds"] > 0
@@ -153,8 +146,8 @@ def test_a_load_ends_with_the_block_and_may_never_begin(script: Any) -> None:
 # ---- small sets
 
 
-def test_of_every_class_as_many_are_drawn(script: Any) -> None:
-    drawn = script("small_sets").drawn
+def test_of_every_class_as_many_are_drawn() -> None:
+    drawn = small_sets.draw_from_classes
     by_class = {"a": list(range(50)), "b": list(range(100, 130))}
     found = drawn(by_class, 10, seed=3)
     assert found == drawn(by_class, 10, seed=3) != drawn(by_class, 10, seed=4)
@@ -172,16 +165,13 @@ def cifar10(folder: Path) -> Path:
     return folder
 
 
-def test_sets_of_cifar10_keep_the_validation_folder_out_and_the_test_folder_whole(
-    script: Any, tmp_path: Path
-) -> None:
-    small_sets = script("small_sets")
+def test_sets_of_cifar10_keep_the_validation_folder_out_and_the_test_folder_whole(tmp_path: Path) -> None:
     sources = small_sets.Sources(cifar10(tmp_path / "cifar10"), None, tmp_path)
 
     def contents(folder: Path) -> list[str]:
         return sorted(file.read_text() for file in folder.rglob("*.png"))
 
-    small_sets.cifar10(sources, 0, tmp_path / "some", n=30)
+    small_sets.make_cifar10(sources, 0, tmp_path / "some", n=30)
     assert [len(contents(place)) for place in sorted((tmp_path / "some" / "train").iterdir())] == [10] * 3
     assert "train2" not in " ".join(contents(tmp_path / "some" / "train"))
     assert contents(tmp_path / "some" / "test") == contents(tmp_path / "cifar10" / "test")
@@ -191,29 +181,27 @@ def test_sets_of_cifar10_keep_the_validation_folder_out_and_the_test_folder_whol
     assert set(contents(tmp_path / "two" / "test")) == {"test 003_cat", "test 005_dog"}
 
 
-def test_digits_are_divided_alike_in_every_class(script: Any, tmp_path: Path) -> None:
-    small_sets = script("small_sets")
+def test_digits_are_divided_alike_in_every_class(tmp_path: Path) -> None:
     sources = small_sets.Sources(tmp_path, None, tmp_path)
     rows = np.zeros((5000, 785), dtype=np.uint8)
     rows[:, -1] = np.repeat(np.arange(10), 500)
     rows[:, 0] = np.arange(5000) % 251
     sources.__dict__["mnist"] = rows
-    small_sets.mnist(sources, 5, tmp_path / "set")
+    small_sets.make_mnist(sources, 5, tmp_path / "set")
     files = {split: list((tmp_path / "set" / split / "7").iterdir()) for split in ("train", "test")}
     assert {split: len(found) for split, found in files.items()} == {"train": 400, "test": 100}
     names = [file.name for found in files.values() for file in found]
     assert sorted(names) == [f"digit-{number:04d}.png" for number in range(3500, 4000)]
 
 
-def test_other_digits_than_expected_are_refused(script: Any, tmp_path: Path) -> None:
+def test_other_digits_than_expected_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "mnist_5k.csv.gz"
     file.write_bytes(b"something else")
     with pytest.raises(SystemExit, match="other digits"):
-        _ = script("small_sets").Sources(tmp_path, file, tmp_path).mnist
+        _ = small_sets.Sources(tmp_path, file, tmp_path).mnist
 
 
-def test_contenders_are_compared_seed_by_seed(script: Any) -> None:
-    small_sets = script("small_sets")
+def test_contenders_are_compared_seed_by_seed() -> None:
 
     def line(contender: str, seed: int, accuracy: float, **more: Any) -> dict[str, Any]:
         same = {"set": "digits", "budget": 30.0, "epochs": 5, "seconds": 29.0, "train": {"n": 100}}
@@ -223,7 +211,7 @@ def test_contenders_are_compared_seed_by_seed(script: Any) -> None:
     theirs = {"times": 10.0, "learning_rate": 0.1, "training_seconds": 290.0}
     lines = [line("foveal", 0, 0.90), line("foveal", 1, 0.95), line("foveal", 2, 0.1)]
     lines += [line("ResNet-20", 1, 0.92, **theirs), line("ResNet-20", 0, 0.89, **theirs)]
-    rows = [row.split(" | ") for row in small_sets.table(lines).splitlines()[2:4]]
+    rows = [row.split(" | ") for row in small_sets.format_results(lines).splitlines()[2:4]]
     assert rows[0][6] == "3"
     assert rows[1][5:7] == ["ResNet-20, 10 × as long", "2"]
     assert rows[1][-1] == "+2.00 ± 1.41 (+1.00 to +3.00) |"
@@ -232,24 +220,23 @@ def test_contenders_are_compared_seed_by_seed(script: Any) -> None:
 # ---- the peer
 
 
-def test_the_peer_is_resnet_20(script: Any) -> None:
-    network = script("peer_resnet").ResNet20(3, 10)
+def test_the_peer_is_resnet_20() -> None:
+    network = resnet.ResNet20(3, 10)
     assert sum(each.numel() for each in network.parameters()) == 269_722  # 0.27 M in the paper's table 6
     assert sum(isinstance(each, torch.nn.Conv2d) for each in network.modules()) == 19
     assert network(torch.zeros(2, 3, 32, 32)).shape == (2, 10)
 
 
-def test_the_peer_sees_shifted_and_mirrored_images(script: Any) -> None:
-    peer = script("peer_resnet")
+def test_the_peer_sees_shifted_and_mirrored_images() -> None:
     random = torch.Generator().manual_seed(0)
     images = torch.randint(1, 256, (40, 3, 32, 32), dtype=torch.uint8, generator=random)
-    data = peer.Normalised(images, torch.arange(40), mirroring=True)
+    data = resnet.TrainingImages(images, torch.arange(40), mirroring=True)
     padded = torch.nn.functional.pad(images, (4, 4, 4, 4))
     torch.manual_seed(0)
     seen, places = [], set()
-    for batch, labels in data.epoch(16):
+    for batch, labels in data.iterate_epoch(16):
         for image, label in zip(batch, labels.tolist(), strict=True):
-            pixels = ((image * data.deviation + data.mean) * 255).round().to(torch.uint8)
+            pixels = ((image * data.std + data.mean) * 255).round().to(torch.uint8)
             found = [
                 (down, right, mirrored)
                 for down in range(9)
@@ -266,8 +253,7 @@ def test_the_peer_sees_shifted_and_mirrored_images(script: Any) -> None:
     assert {mirrored for _, _, mirrored in places} == {False, True}
 
 
-def test_the_peers_cosine_ends_with_its_time(script: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    peer = script("peer_resnet")
+def test_the_peers_cosine_ends_with_its_time(monkeypatch: pytest.MonkeyPatch) -> None:
     now, rates = [0.0], []
 
     def step(network: Any, optimizer: Any, images: Any, labels: Any) -> float:
@@ -275,11 +261,13 @@ def test_the_peers_cosine_ends_with_its_time(script: Any, monkeypatch: pytest.Mo
         rates.append(optimizer.param_groups[0]["lr"])
         return 0.5
 
-    monkeypatch.setattr(peer, "step", step)
-    monkeypatch.setattr(peer.time, "perf_counter", lambda: now[0])
-    data = peer.Normalised(torch.ones(64, 1, 32, 32, dtype=torch.uint8), torch.zeros(64), mirroring=False)
+    monkeypatch.setattr(resnet, "take_step", step)
+    monkeypatch.setattr(resnet.time, "perf_counter", lambda: now[0])
+    data = resnet.TrainingImages(
+        torch.ones(64, 1, 32, 32, dtype=torch.uint8), torch.zeros(64), mirroring=False
+    )
     network = torch.nn.Linear(1, 1)
-    told = peer.train(network, data, 16, seconds=100, step_seconds=4.0, rate=0.1)
+    told = resnet.train(network, data, 16, seconds=100, step_seconds=4.0, rate=0.1)
     assert told["planned_steps"] == 25
     assert 98 <= now[0] <= 102
     assert 73 <= told["steps"] <= 76
@@ -291,7 +279,7 @@ def test_the_peers_cosine_ends_with_its_time(script: Any, monkeypatch: pytest.Mo
 # ---- sharp
 
 
-def test_views_are_timed_apart_and_both_are_set_beside_the_notebook(script: Any) -> None:
+def test_views_are_timed_apart_and_both_are_set_beside_the_notebook() -> None:
     line = budget_line(
         asked="sharp-93",
         seconds=100.0,
@@ -301,9 +289,8 @@ def test_views_are_timed_apart_and_both_are_set_beside_the_notebook(script: Any)
             {"name": "faster", "start_up": 12.0, "epoch": 12.0},
         ],
     )
-    sharp = script("sharp")
     assert sharp.notebook_seconds(line) == 12.0 + 19 * 12.0
-    once, both, views = (row.split(" | ") for row in sharp.table([line]).splitlines()[2:5])
+    once, both, views = (row.split(" | ") for row in sharp.format_results([line]).splitlines()[2:5])
     assert once[6:] == ["90.00%", "100.0", "0.42 |"]
     assert both[6:] == ["95.00%", "125.0", "0.52 |"]
     assert views[7] == "25.0"

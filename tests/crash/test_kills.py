@@ -2,6 +2,7 @@
 
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,7 +13,14 @@ from typing import Any
 
 import pytest
 
+import foveal
+from foveal.files.leftovers import MAKER
+from foveal.files.run_folder import RunFolder
+
 KILLS = int(os.environ.get("FOVEAL_KILLS", "60"))
+BUDGET_KILLS = KILLS // 10
+"""How many runs with a budget are killed: each takes seconds."""
+BUDGET = "2s"
 LIVES = 6
 """Kills of one run, at most, before it may come to its end."""
 KILLED = -signal.SIGKILL
@@ -83,6 +91,35 @@ def test_killed_at_random_moments(victim: Any, kill: Kill, tmp_path: Path) -> No
         deaths = [{"after": draw.uniform(0, life / 2)} for _ in range(draw.randint(1, 4))]
         died += kill(tmp_path / f"run-{run}", deaths)
         run += 1
+
+
+def test_budget_runs_killed_end_with_test_and_report(victim: Any, tmp_path: Path) -> None:
+    """`foveal train --budget`, killed once at a random operation, from the first file to the report."""
+    budget = {"budget": BUDGET}
+    assert victim.live(tmp_path / "counted", **budget) == [0], victim.log
+    total = len(victim.operations)
+    draw = random.Random(13)
+    died = 0
+    states = set()
+    for number in range(max(BUDGET_KILLS, 1)):
+        run = tmp_path / f"run-{number}"
+        codes = victim.live(run, **budget, at=draw.randint(1, total), late=draw.random() < 0.5)
+        assert codes in ([KILLED], [0]), victim.log
+        died += codes == [KILLED]
+        states.add(RunFolder(run).state if run.exists() else "nothing")
+        assert victim.live(run, **budget) == [0], victim.log
+        folder = RunFolder(run)
+        assert folder.state == "evaluated"
+        assert folder.report.is_file()
+        assert foveal.Run(run).evaluation("test") is not None
+        assert not folder.lacks_promised_test
+        for left in tmp_path.glob(".run-*"):  # the next run removes them, unless no maker is named in them
+            assert {entry.name for entry in left.iterdir()} <= {MAKER}
+            shutil.rmtree(left)
+        shutil.rmtree(run)
+    assert died >= BUDGET_KILLS // 2
+    if BUDGET_KILLS >= 60:
+        assert {"nothing", "training", "trained", "evaluated"} <= states
 
 
 def test_the_command_itself_killed_and_resumed(

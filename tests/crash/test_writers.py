@@ -12,12 +12,12 @@ import pytest
 
 import foveal
 from foveal.errors import RunError
-from foveal.writer import only_writer
+from foveal.files.lock import only_writer
 
 RACES = int(os.environ.get("FOVEAL_RACES", "20"))
 HOLD = """
 import pathlib, sys, time
-from foveal.writer import only_writer
+from foveal.files.lock import only_writer
 with only_writer(pathlib.Path(sys.argv[1])):
     print("mine", flush=True)
     time.sleep(60)

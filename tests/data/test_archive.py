@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from foveal.data.archive import Member, members
+from foveal.data.archive import Member, iter_members
 from foveal.errors import DataError
 
 FILES = {"set/one": b"first" * 100, "set/two": b"second" * 1000, "set/three": b""}
@@ -38,7 +38,7 @@ def pack(
 
 
 def read(path: Path, limit: int = 1 << 20) -> dict[str, bytes]:
-    return dict(members(path, WANTED, limit=limit))
+    return dict(iter_members(path, WANTED, max_bytes=limit))
 
 
 @pytest.mark.parametrize("mode", ["w", "w:gz"])
@@ -69,7 +69,7 @@ def test_a_lacking_file_is_named(tmp_path: Path) -> None:
 
 def test_a_changed_file_is_named_and_never_given(tmp_path: Path) -> None:
     path = pack(tmp_path / "a.tar", {**FILES, "set/two": b"Second" * 1000})
-    reading = members(path, WANTED, limit=1 << 20)
+    reading = iter_members(path, WANTED, max_bytes=1 << 20)
 
     assert next(reading) == ("set/one", FILES["set/one"])
     with pytest.raises(DataError, match=r"set/two has the md5 .* and the official file has"):

@@ -7,9 +7,10 @@ import pytest
 
 from foveal.data.arrays import Arrays
 from foveal.data.dataset import open_dataset
-from foveal.data.decode import Decoding, bring, decode, encode_png
+from foveal.data.decode import Decoding, decode, encode_png, resize_images
+from foveal.data.options import DataOptions
 from foveal.errors import DataError
-from foveal.recipe import Image
+from foveal.recipe.recipe import Image
 
 
 def arrays(n: int = 40, channels: int = 1, **changes: Any) -> Arrays:
@@ -24,7 +25,7 @@ def arrays(n: int = 40, channels: int = 1, **changes: Any) -> Arrays:
 def test_they_are_brought_to_size_as_files_are(fit: Any, channels: int, wanted: int) -> None:
     images = arrays(5, channels).images
     decoding = Decoding(size=16, channels=wanted, fit=fit, background="white")
-    for image, brought in zip(images, bring(images, decoding), strict=True):
+    for image, brought in zip(images, resize_images(images, decoding), strict=True):
         file = encode_png(image if channels == 3 else image[..., 0])
         np.testing.assert_array_equal(brought, decode(file, decoding).pixels)
 
@@ -32,7 +33,7 @@ def test_they_are_brought_to_size_as_files_are(fit: Any, channels: int, wanted: 
 def test_what_has_the_size_is_not_copied() -> None:
     images = np.zeros((3, 8, 8, 1), dtype=np.uint8)
     decoding = Decoding(size=8, channels=1, fit="stretch", background="black")
-    assert np.shares_memory(bring(images, decoding), images)
+    assert np.shares_memory(resize_images(images, decoding), images)
 
 
 def test_grey_is_found_out_and_colour_is_kept() -> None:
@@ -46,26 +47,26 @@ def test_grey_is_found_out_and_colour_is_kept() -> None:
 def test_a_share_of_every_class_validates_and_equal_images_stay_together() -> None:
     images = arrays().images.copy()
     images[20:] = images[:20]  # each is there twice, with the same label
-    splits = open_dataset(arrays(images=images, share=0.2), Image(size=8), seed=3).splits
+    splits = open_dataset(arrays(images=images, validation_share=0.2), Image(size=8), seed=3).splits
     validating = set(splits.validation.tolist())
     assert {row + 20 for row in validating if row < 20} == {row for row in validating if row >= 20}
     assert len(splits.train[0]) + len(validating) == 40
     assert sorted(np.unique(splits.validation % 4)) == [0, 1, 2, 3]
-    other = open_dataset(arrays(images=images, share=0.2), Image(size=8), seed=4).splits
+    other = open_dataset(arrays(images=images, validation_share=0.2), Image(size=8), seed=4).splits
     assert set(other.validation.tolist()) != validating
-    assert len(open_dataset(arrays(), Image(size=8), validation="none").splits.validation) == 0
+    assert len(open_dataset(DataOptions(arrays(), validation="none"), Image(size=8)).splits.validation) == 0
 
 
 def test_the_record_of_it_is_whole() -> None:
-    found = open_dataset(arrays(), Image(size=8)).to_json()
-    assert found["splits"]["train"]["files"][0][0].startswith("X[")
-    assert found["fingerprint"] != open_dataset(arrays(n=39), Image(size=8)).to_json()["fingerprint"]
+    record = open_dataset(arrays(), Image(size=8)).to_record()
+    assert record.splits["train"].files[0][0].startswith("X[")
+    assert record.fingerprint != open_dataset(arrays(n=39), Image(size=8)).to_record().fingerprint
 
 
 @pytest.mark.parametrize("options", [{"validation": "train2"}, {"group": "X"}])
 def test_folders_and_groups_are_refused(options: Any) -> None:
     with pytest.raises(DataError, match="neither split folders nor groups"):
-        open_dataset(arrays(), Image(size=8), **options)
+        open_dataset(DataOptions(arrays(), **options), Image(size=8))
 
 
 def test_other_shapes_are_refused() -> None:

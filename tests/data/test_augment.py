@@ -4,9 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from foveal.data.augment import Draws, apply, draw, shrunk
+from foveal.data.augment import AugmentationDraws, apply_augmentation, draw_augmentation, shrink_images
 from foveal.engine.compiled import without_kernels
-from foveal.recipe import Augmentation
+from foveal.recipe.recipe import Augmentation
 
 Images = NDArray[np.uint8]
 FLIP, SHIFT = Augmentation(flip=True), Augmentation(shift=2)
@@ -23,14 +23,14 @@ def generator(seed: int = 0) -> np.random.Generator:
 
 
 def change(config: Augmentation, batch: Images, random: np.random.Generator, shrink: int = 1) -> Images:
-    draws = draw(config, len(batch), random)
-    return apply(batch, np.arange(len(batch)), draws, shrink=shrink)
+    draws = draw_augmentation(config, len(batch), random)
+    return apply_augmentation(batch, np.arange(len(batch)), draws, shrink=shrink)
 
 
 def flip(batch: Images, random: np.random.Generator) -> Images:
     """What the recipes' mirroring was before it was done together with the shift."""
-    mirrored = random.random(len(batch)) < 0.5
-    return np.where(mirrored[:, None, None, None], batch[:, :, ::-1], batch)
+    flipped = random.random(len(batch)) < 0.5
+    return np.where(flipped[:, None, None, None], batch[:, :, ::-1], batch)
 
 
 def shift(batch: Images, pixels: int, random: np.random.Generator) -> Images:
@@ -94,11 +94,11 @@ def test_an_image_s_fate_does_not_hang_on_the_others(config: Augmentation) -> No
 def test_flip_mirrors_about_half_and_leaves_the_rest() -> None:
     batch = images(1000)
     found = change(FLIP, batch, generator())
-    mirrored = (found == batch[:, :, ::-1]).all(axis=(1, 2, 3))
+    flipped = (found == batch[:, :, ::-1]).all(axis=(1, 2, 3))
     left = (found == batch).all(axis=(1, 2, 3))
 
-    assert (mirrored ^ left).all()
-    assert 420 < mirrored.sum() < 580  # five standard deviations
+    assert (flipped ^ left).all()
+    assert 420 < flipped.sum() < 580  # five standard deviations
 
 
 @given(st.integers(1, 12), st.integers(2, 9), st.integers(0, 2**32 - 1))
@@ -125,7 +125,7 @@ def test_a_recipe_without_augmentation_changes_nothing_and_draws_nothing() -> No
 
 
 def test_a_recipe_flips_then_shifts() -> None:
-    """The draws of Model S's third recipe are those it always had: mirrored, then down and right."""
+    """The draws of Model S's third recipe are those it always had: flips, then down and right."""
     batch = images()
     random = generator(3)
     assert np.array_equal(change(BOTH, batch, generator(3)), shift(flip(batch, random), 2, random))
@@ -135,14 +135,14 @@ def test_a_recipe_flips_then_shifts() -> None:
 
 def test_rows_are_taken_in_their_order_and_more_than_once() -> None:
     batch, rows = images(8), np.array([5, 0, 5, 7])
-    draws = draw(BOTH, 4, generator(2))
+    draws = draw_augmentation(BOTH, 4, generator(2))
     expected = np.stack(
         [
-            apply(
+            apply_augmentation(
                 batch[row : row + 1],
                 np.zeros(1, dtype=np.int64),
-                Draws(
-                    mirrored=draws.mirrored[n : n + 1],
+                AugmentationDraws(
+                    flipped=draws.flipped[n : n + 1],
                     down=draws.down[n : n + 1],
                     right=draws.right[n : n + 1],
                 ),
@@ -150,14 +150,16 @@ def test_rows_are_taken_in_their_order_and_more_than_once() -> None:
             for n, row in enumerate(rows)
         ]
     )
-    assert np.array_equal(apply(batch, rows, draws), expected)
+    assert np.array_equal(apply_augmentation(batch, rows, draws), expected)
 
 
 def test_a_view_of_images_is_taken_too() -> None:
     batch = images(8)[:, :, ::-1]
-    draws = draw(BOTH, 8, generator(2))
+    draws = draw_augmentation(BOTH, 8, generator(2))
     rows = np.arange(8)
-    assert np.array_equal(apply(batch, rows, draws), apply(np.ascontiguousarray(batch), rows, draws))
+    assert np.array_equal(
+        apply_augmentation(batch, rows, draws), apply_augmentation(np.ascontiguousarray(batch), rows, draws)
+    )
 
 
 # ---- by turns
@@ -167,21 +169,21 @@ def test_alternating_flips_show_each_image_both_ways_in_two_epochs() -> None:
     config = Augmentation(flip=True, alternate=True)
     first = generator(0).random(50) < 0.5
     for epoch in range(1, 6):
-        mirrored = [
-            draw(config, 50, generator(epoch + k), first_mirrored=first, epoch=epoch + k).mirrored
+        flipped = [
+            draw_augmentation(config, 50, generator(epoch + k), first_flipped=first, epoch=epoch + k).flipped
             for k in (0, 1)
         ]
-        assert (mirrored[0] ^ mirrored[1]).all()
-        assert np.array_equal(mirrored[0], first if epoch % 2 else ~first)
+        assert (flipped[0] ^ flipped[1]).all()
+        assert np.array_equal(flipped[0], first if epoch % 2 else ~first)
 
 
 def test_alternating_flips_draw_nothing() -> None:
     config = Augmentation(flip=True, alternate=True, shift=3)
-    draws = draw(config, 20, generator(5), first_mirrored=np.zeros(20, dtype=np.bool_), epoch=1)
+    draws = draw_augmentation(config, 20, generator(5), first_flipped=np.zeros(20, dtype=np.bool_), epoch=1)
     down, right = generator(5).integers(-3, 4, size=(2, 20))
     assert np.array_equal(draws.down, down)
     assert np.array_equal(draws.right, right)
-    assert not draws.mirrored.any()
+    assert not draws.flipped.any()
 
 
 # ---- smaller
@@ -191,7 +193,7 @@ def test_alternating_flips_draw_nothing() -> None:
 def test_shrunk_pixels_are_means_with_halves_rounded_up(factor: int, units: int, n: int, seed: int) -> None:
     size = factor * units
     batch = images(n, size=size, seed=seed)
-    found = shrunk(batch, factor)
+    found = shrink_images(batch, factor)
     blocks = batch.reshape(n, units, factor, units, factor, 3)
     expected = np.floor(blocks.mean((2, 4)) + 0.5)
     assert (found.dtype, found.shape) == (np.uint8, (n, units, units, 3))
@@ -201,12 +203,12 @@ def test_shrunk_pixels_are_means_with_halves_rounded_up(factor: int, units: int,
 def test_halves_are_rounded_up_and_white_stays_white() -> None:
     for values, mean in (([0, 0, 1, 1], 1), ([0, 0, 0, 1], 0), ([254, 255, 254, 255], 255), ([255] * 4, 255)):
         batch = np.array(values, dtype=np.uint8).reshape(1, 2, 2, 1)
-        assert shrunk(batch, 2).item() == mean
+        assert shrink_images(batch, 2).item() == mean
         assert change(Augmentation(), batch, generator(), shrink=2).item() == mean
 
 
 def test_shrinking_comes_last() -> None:
     batch = images(20, size=8)
     assert np.array_equal(
-        change(BOTH, batch, generator(4), shrink=2), shrunk(change(BOTH, batch, generator(4)), 2)
+        change(BOTH, batch, generator(4), shrink=2), shrink_images(change(BOTH, batch, generator(4)), 2)
     )

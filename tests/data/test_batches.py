@@ -10,20 +10,30 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from foveal.data.augment import Augment, Draws, apply, shrunk
-from foveal.data.batches import Batch, epoch_order, steps_per_epoch, training_batches, training_parts
+from foveal.data.augment import Augment, AugmentationDraws, apply_augmentation, shrink_images
+from foveal.data.batches import (
+    Batch,
+    count_steps_per_epoch,
+    get_training_parts,
+    iter_training_batches,
+    shuffle_into_batches,
+)
 from foveal.data.dataset import Dataset
 from foveal.data.decode import Decoding
+from foveal.data.options import DataOptions
 from foveal.data.pack import Pack
-from foveal.data.split import Rows, Splits
+from foveal.data.split import Splits
 from foveal.errors import DataError
-from foveal.recipe import Augmentation, Image, LowResolution, Recipe, Sprint
-from foveal.recipes import load
+from foveal.recipe.builtin import load_recipe
+from foveal.recipe.networks import Sprint
+from foveal.recipe.recipe import Augmentation, Image, Recipe
+from foveal.recipe.schedules import LowResolution
+from foveal.types import Ints
 
 NOTEBOOK = tuple(np.arange(start, start + 10_000) for start in (0, 10_000, 20_000, 30_000))
 
 
-def parts_of(sizes: Sequence[int]) -> tuple[Rows, ...]:
+def parts_of(sizes: Sequence[int]) -> tuple[Ints, ...]:
     """Parts of the given sizes, over rows that are not in order."""
     rows = np.random.default_rng(0).permutation(sum(sizes)).astype(np.int64)
     return tuple(np.split(rows, np.cumsum(sizes)[:-1]))
@@ -48,15 +58,16 @@ def dataset(sizes: Sequence[int] = (37, 20)) -> Dataset:
         classes=("a", "b", "c"),
         splits=Splits(train=parts_of(sizes), validation=nothing, test=nothing, rule=""),
         left_out={},
-        options={},
-        listed=n,
+        options=DataOptions("data"),
+        share=None,
+        n_listed=n,
     )
 
 
-PLAIN = replace(load("model-s-02"), batch_size=8)
+PLAIN = replace(load_recipe("model-s-02"), batch_size=8)
 CHANGED = replace(PLAIN, augmentation=Augmentation(flip=True, shift=2))
 SPRINT = replace(
-    load("sprint"),
+    load_recipe("sprint"),
     batch_size=8,
     epochs=3,
     image=Image(size=8),
@@ -76,13 +87,13 @@ def batches(
     position: int = 0,
 ) -> list[Batch]:
     """Batches of an epoch of a run whose steps are whole epochs."""
-    steps = recipe.epochs * steps_per_epoch(training_parts(data, recipe), recipe.batch_size)
+    steps = recipe.epochs * count_steps_per_epoch(get_training_parts(data, recipe), recipe.batch_size)
 
     def shrink(step: int) -> int:
-        return recipe.shrink_at(step / steps)
+        return recipe.get_shrink_factor(step / steps)
 
     options = {"seed": seed, "epoch": epoch, "position": position, "shrink": shrink, "augment": augment}
-    return list(training_batches(data, recipe, **options))
+    return list(iter_training_batches(data, recipe, **options))
 
 
 def same(one: Sequence[Batch], other: Sequence[Batch]) -> bool:
@@ -93,19 +104,21 @@ def same(one: Sequence[Batch], other: Sequence[Batch]) -> bool:
 
 
 def test_the_notebook_s_four_folders_give_628_steps() -> None:
-    order = epoch_order(NOTEBOOK, 64, seed=0, epoch=1)
-    assert len(order) == steps_per_epoch(NOTEBOOK, 64) == 628
+    order = shuffle_into_batches(NOTEBOOK, 64, seed=0, epoch=1)
+    assert len(order) == count_steps_per_epoch(NOTEBOOK, 64) == 628
     assert sorted(map(len, order)) == [16] * 4 + [64] * 624
     assert all(len({row // 10_000 for row in batch.tolist()}) == 1 for batch in order)
     assert np.array_equal(np.sort(np.concatenate(order)), np.arange(40_000))
 
 
 def test_batches_of_all_parts_are_shuffled_among_each_other() -> None:
-    order = [int(batch[0]) // 10_000 for batch in epoch_order(NOTEBOOK, 64, seed=0, epoch=1)]
+    order = [int(batch[0]) // 10_000 for batch in shuffle_into_batches(NOTEBOOK, 64, seed=0, epoch=1)]
     changes = sum(a != b for a, b in pairwise(order))
     assert 400 < changes < 540  # three of four neighbours, if at random
     short = [
-        index for index, batch in enumerate(epoch_order(NOTEBOOK, 64, seed=0, epoch=1)) if len(batch) == 16
+        index
+        for index, batch in enumerate(shuffle_into_batches(NOTEBOOK, 64, seed=0, epoch=1))
+        if len(batch) == 16
     ]
     assert short != [624, 625, 626, 627]
 
@@ -120,20 +133,20 @@ def test_each_row_comes_once_an_epoch_in_a_batch_of_its_part(
     sizes: list[int], batch_size: int, seed: int, epoch: int
 ) -> None:
     parts = parts_of(sizes)
-    order = epoch_order(parts, batch_size, seed=seed, epoch=epoch)
+    order = shuffle_into_batches(parts, batch_size, seed=seed, epoch=epoch)
 
-    assert len(order) == steps_per_epoch(parts, batch_size)
+    assert len(order) == count_steps_per_epoch(parts, batch_size)
     assert sorted(np.concatenate(order).tolist()) == list(range(sum(sizes)))
     assert all(1 <= len(batch) <= batch_size for batch in order)
     part_of = {row: index for index, part in enumerate(parts) for row in part.tolist()}
     assert all(len({part_of[row] for row in batch.tolist()}) == 1 for batch in order)
-    again = epoch_order(parts, batch_size, seed=seed, epoch=epoch)
+    again = shuffle_into_batches(parts, batch_size, seed=seed, epoch=epoch)
     assert all(np.array_equal(one, other) for one, other in zip(order, again, strict=True))
 
 
 def test_seeds_and_epochs_differ() -> None:
     orders = {
-        (seed, epoch): np.concatenate(epoch_order(NOTEBOOK, 64, seed=seed, epoch=epoch)).tobytes()
+        (seed, epoch): np.concatenate(shuffle_into_batches(NOTEBOOK, 64, seed=seed, epoch=epoch)).tobytes()
         for seed in range(4)
         for epoch in range(1, 5)
     }
@@ -142,13 +155,13 @@ def test_seeds_and_epochs_differ() -> None:
 
 def test_a_part_is_shuffled_fully() -> None:
     """No window: the first batch draws from the whole part."""
-    first = epoch_order([np.arange(10_000)], 10_000, seed=0, epoch=1)[0]
+    first = shuffle_into_batches([np.arange(10_000)], 10_000, seed=0, epoch=1)[0]
     assert abs(np.corrcoef(first, np.arange(10_000))[0, 1]) < 0.05
 
 
 def test_a_batch_holds_the_images_and_their_labels() -> None:
     data = dataset()
-    order = epoch_order(data.splits.train, 8, seed=1, epoch=1)
+    order = shuffle_into_batches(data.splits.train, 8, seed=1, epoch=1)
     made = batches(data)
 
     assert len(made) == len(order) == 8
@@ -187,15 +200,15 @@ def test_augmentation_does_not_change_the_order() -> None:
 
 
 def test_the_recipes_augmentation_is_drawn_from_the_batchs_own_generator() -> None:
-    """Mirrored, then down and right: the draws that Model S's third recipe was measured with."""
+    """Flips, then down and right: the draws that Model S's third recipe was measured with."""
     data = dataset()
-    order = epoch_order(data.splits.train, 8, seed=1, epoch=4)
+    order = shuffle_into_batches(data.splits.train, 8, seed=1, epoch=4)
     for index, batch in enumerate(batches(data, recipe=CHANGED, epoch=4)):
         random = np.random.default_rng([1, 4, 2, index])
-        mirrored = random.random(len(order[index])) < 0.5
+        flipped = random.random(len(order[index])) < 0.5
         down, right = random.integers(-2, 3, size=(2, len(order[index])))
-        draws = Draws(mirrored=mirrored, down=down, right=right)
-        assert np.array_equal(batch.images.numpy(), apply(data.pack.pixels, order[index], draws))
+        draws = AugmentationDraws(flipped=flipped, down=down, right=right)
+        assert np.array_equal(batch.images.numpy(), apply_augmentation(data.pack.pixels, order[index], draws))
 
 
 def test_alternating_flips_show_every_image_both_ways() -> None:
@@ -203,9 +216,9 @@ def test_alternating_flips_show_every_image_both_ways() -> None:
     recipe = replace(PLAIN, augmentation=Augmentation(flip=True, alternate=True), mixing="images")
     data = dataset()
 
-    def mirrored(epoch: int, seed: int = 1) -> dict[int, bool]:
+    def find_flipped(epoch: int, seed: int = 1) -> dict[int, bool]:
         found = {}
-        order = epoch_order(training_parts(data, recipe), 8, seed=seed, epoch=epoch)
+        order = shuffle_into_batches(get_training_parts(data, recipe), 8, seed=seed, epoch=epoch)
         for rows, batch in zip(order, batches(data, recipe=recipe, epoch=epoch, seed=seed), strict=True):
             for row, image in zip(rows.tolist(), batch.images.numpy(), strict=True):
                 flipped = np.array_equal(image, data.pack.pixels[row][:, ::-1])
@@ -213,11 +226,11 @@ def test_alternating_flips_show_every_image_both_ways() -> None:
                 found[row] = flipped
         return found
 
-    first, second = mirrored(1), mirrored(2)
+    first, second = find_flipped(1), find_flipped(2)
     assert len(first) == 57
     assert all(first[row] != second[row] for row in first)
-    assert mirrored(3) == first
-    assert mirrored(1, seed=2) != first
+    assert find_flipped(3) == first
+    assert find_flipped(1, seed=2) != first
     assert 10 < sum(first.values()) < 47
 
 
@@ -234,7 +247,7 @@ def test_small_images_are_the_large_ones_shrunk() -> None:
     data = dataset()
     small, large = batches(data, recipe=SPRINT), batches(data, recipe=replace(SPRINT, low_resolution=None))
     for one, other in zip(small, large, strict=True):
-        assert np.array_equal(one.images.numpy(), shrunk(other.images.numpy(), 2))
+        assert np.array_equal(one.images.numpy(), shrink_images(other.images.numpy(), 2))
         assert torch.equal(one.labels, other.labels)
         assert one.seed == other.seed
 
@@ -256,14 +269,14 @@ def test_a_users_augmentation_sees_full_images() -> None:
 
 def test_mixing_images_takes_all_folders_together() -> None:
     data = dataset((37, 20))
-    assert [len(part) for part in training_parts(data, PLAIN)] == [37, 20]
-    (whole,) = training_parts(data, SPRINT)
+    assert [len(part) for part in get_training_parts(data, PLAIN)] == [37, 20]
+    (whole,) = get_training_parts(data, SPRINT)
     assert sorted(whole.tolist()) == sorted(np.concatenate(data.splits.train).tolist())
     assert [len(batch.labels) for batch in batches(data, recipe=replace(SPRINT, low_resolution=None))].count(
         8
     ) == 7
     folder = {row: index for index, part in enumerate(data.splits.train) for row in part.tolist()}
-    mixed = epoch_order(training_parts(data, SPRINT), 8, seed=1, epoch=1)
+    mixed = shuffle_into_batches(get_training_parts(data, SPRINT), 8, seed=1, epoch=1)
     assert any(len({folder[row] for row in batch.tolist()}) == 2 for batch in mixed)
 
 

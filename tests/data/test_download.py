@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from foveal.data.download import download, is_whole
+from foveal.data.download import download, has_digest
 from foveal.errors import OutsideError
 
 CONTENT = random.Random(7).randbytes(1_500_000)
@@ -83,8 +83,8 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread.join()
 
 
-def fetch(server: Server, target: Path, *, limit: int = 1 << 24) -> None:
-    download(server.url, target, md5=MD5, limit=limit, advice="use --archive FILE", pause=0)
+def fetch(server: Server, target: Path, *, max_bytes: int = 1 << 24) -> None:
+    download(server.url, target, md5=MD5, max_bytes=max_bytes, advice="use --archive FILE", pause=0)
 
 
 @pytest.fixture
@@ -101,8 +101,8 @@ def test_a_file_arrives_whole(server: Server, target: Path) -> None:
 
     assert target.read_bytes() == CONTENT
     assert [path.name for path in target.parent.iterdir()] == ["file.tar.gz"]
-    assert is_whole(target, MD5)
-    assert not is_whole(target, "0" * 32)
+    assert has_digest(target, MD5)
+    assert not has_digest(target, "0" * 32)
 
 
 def test_a_length_that_is_not_told_does_not_matter(server: Server, target: Path) -> None:
@@ -131,7 +131,7 @@ def test_what_an_earlier_run_left_is_taken_up(server: Server, target: Path) -> N
     assert server.asked == ["bytes=123456-"]
 
 
-def test_a_part_that_is_whole_needs_no_server(server: Server, target: Path) -> None:
+def test_a_complete_part_needs_no_server(server: Server, target: Path) -> None:
     part(target).write_bytes(CONTENT)
 
     fetch(server, target)
@@ -234,7 +234,7 @@ def test_more_than_the_limit_is_refused(server: Server, target: Path, length: bo
     server.length = length
 
     with pytest.raises(OutsideError, match="sends more than 1,000,000 bytes"):
-        fetch(server, target, limit=1_000_000)
+        fetch(server, target, max_bytes=1_000_000)
 
     assert list(target.parent.iterdir()) == []
 

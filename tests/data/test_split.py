@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveal.data.decode import Decoding
+from foveal.data.options import DataOptions
 from foveal.data.pack import Pack
 from foveal.data.scan import Layout, Listing, Record
 from foveal.data.split import Splits, check_options, split
@@ -22,7 +23,7 @@ def listed(paths: Sequence[str]) -> Listing:
     for path in sorted(paths):
         folder = path.split("/")[0] if path.startswith(("train", "validation", "test")) else ""
         label = path.split("/")[1 if folder else 0]
-        records.append(Record(path=path, size=1, modified=1, label=label, folder=folder))
+        records.append(Record(path=path, size=1, modified=1, inode=1, changed=1, label=label, folder=folder))
     return Listing(
         root=Path("data"),
         layout=LAYOUTS.get(records[-1].folder if records[-1].folder != "validation" else "train", "numbered"),
@@ -57,9 +58,8 @@ def divide(
 ) -> dict[str, list[str]]:
     """Return the paths in train (of all parts), validation and test."""
     listing = listed(paths)
-    found = split(
-        listing, packed(listing, equal=equal, bad=bad), validation=validation, group=group, seed=seed
-    )
+    options = DataOptions("data", validation=validation, group=group)
+    found = split(listing, packed(listing, equal=equal, bad=bad), options, seed=seed)
     return sides(listing, found)
 
 
@@ -93,7 +93,7 @@ NAMED = [*files("train/", 5), *files("validation/", 3), *files("test/", 2)]
 
 def test_the_last_numbered_folder_validates() -> None:
     listing = listed(NUMBERED)
-    found = split(listing, packed(listing), validation=None, group=None, seed=0)
+    found = split(listing, packed(listing), DataOptions("data"), seed=0)
     parts = [{listing.records[row].folder for row in part.tolist()} for part in found.train]
 
     assert parts == [{"train1"}, {"train2"}]
@@ -119,7 +119,7 @@ def test_numbered_folders_may_be_written_with_zeros() -> None:
 
 def test_numbered_folders_without_validation_all_train() -> None:
     listing = listed(NUMBERED)
-    found = split(listing, packed(listing), validation="none", group=None, seed=0)
+    found = split(listing, packed(listing), DataOptions("data", validation="none"), seed=0)
     assert [len(part) for part in found.train] == [6, 8, 10]
     assert len(found.validation) == 0
     assert len(found.test) == 4
@@ -182,9 +182,9 @@ def test_the_test_split_never_validates(paths: list[str], name: str) -> None:
 def test_refused_validation(paths: list[str], name: str | None, message: str) -> None:
     listing = listed(paths)
     with pytest.raises(DataError, match=message):
-        split(listing, packed(listing), validation=name, group=None, seed=0)
+        split(listing, packed(listing), DataOptions("data", validation=name), seed=0)
     with pytest.raises(DataError, match=message):
-        check_options(listing, validation=name, group=None)
+        check_options(listing, DataOptions("data", validation=name))
 
 
 # ---- random division

@@ -13,6 +13,8 @@ import foveal
 from foveal.data.decode import encode_png
 from foveal.deployment import bundle
 from foveal.errors import ModelError
+from foveal.files.atomic import write_json_with_digest
+from foveal.files.typed_json import to_json
 
 
 @pytest.fixture
@@ -26,7 +28,7 @@ def test_the_model_folder_alone_predicts_as_it_was_measured(
 ) -> None:
     with (finished / "predictions" / "test.csv").open() as file:
         kept = {row["path"]: row for row in csv.DictReader(file)}
-    found = bundle.load(model).predict([few_digits / "test"])
+    found = bundle.load_bundle(model).predict([few_digits / "test"])
     assert len(found) == len(kept) == 30
     for each in found:
         row = kept[Path(each.path).relative_to(few_digits).as_posix()]
@@ -38,17 +40,11 @@ def test_the_model_folder_alone_predicts_as_it_was_measured(
 
 def test_a_run_stands_for_its_model(finished: Path, few_digits: Path) -> None:
     file = next((few_digits / "test" / "8").iterdir())
-    assert bundle.load(finished).predict([file])[0] == bundle.load(finished / "model").predict([file])[0]
-    assert foveal.Run(finished).predict(file)[0].path == str(file)
-
-
-def test_images_folders_and_patterns_in_the_order_given(finished: Path, few_digits: Path) -> None:
-    one = sorted((few_digits / "test" / "8").iterdir())[3]
-    found = bundle.load(finished).predict(
-        [one, few_digits / "test" / "0", str(few_digits / "test" / "3" / "*.png")]
+    assert (
+        bundle.load_bundle(finished).predict([file])[0]
+        == bundle.load_bundle(finished / "model").predict([file])[0]
     )
-    zeros, threes = (sorted(map(str, (few_digits / "test" / label).iterdir())) for label in "03")
-    assert [each.path for each in found] == [str(one), *zeros, *threes]
+    assert foveal.Run(finished).predict(file)[0].path == str(file)
 
 
 def test_what_cannot_be_read_is_listed_and_the_rest_is_done(
@@ -65,7 +61,7 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_done(
         tmp_path / "empty.png",
         tmp_path / "deep.tiff",
     ]
-    found = bundle.load(finished).predict(names)
+    found = bundle.load_bundle(finished).predict(names)
     assert [each.label is None for each in found] == [True, False, True, True, True]
     assert len(found.unreadable) == 4
     reasons = [str(each.error) for each in found]
@@ -74,22 +70,31 @@ def test_what_cannot_be_read_is_listed_and_the_rest_is_done(
     ):
         assert expected in reason
     assert "unreadable: the file is empty" in found.table()
-    assert json.dumps(bundle.as_rows(found))
+    assert json.dumps([to_json(each) for each in found])
 
 
-def _deep_tiff() -> bytes:
+def _deep_tiff(step: int = 60) -> bytes:
     import io
 
     from PIL import Image
 
     file = io.BytesIO()
-    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * 1000).save(file, format="TIFF")
+    Image.fromarray(np.arange(64, dtype=np.uint16).reshape(8, 8) * step).save(file, format="TIFF")
     return file.getvalue()
+
+
+def test_an_ordinary_picture_of_16_bits_is_taken_as_one_of_8_bits(finished: Path, tmp_path: Path) -> None:
+    (tmp_path / "16.tiff").write_bytes(_deep_tiff(1000))
+    eight = np.round(np.arange(64).reshape(8, 8) * 1000 * 255 / 65535).astype(np.uint8)
+    (tmp_path / "8.png").write_bytes(encode_png(eight))
+    deep, plain = bundle.load_bundle(finished).predict([tmp_path / "16.tiff", tmp_path / "8.png"])
+    assert deep.error is None
+    assert deep.probabilities == plain.probabilities
 
 
 def test_nothing_to_predict_is_refused(finished: Path, tmp_path: Path) -> None:
     with pytest.raises(ModelError, match="no file matches"):
-        bundle.load(finished).predict([tmp_path])
+        bundle.load_bundle(finished).predict([tmp_path])
 
 
 def test_many_files_are_done_in_pieces(
@@ -98,9 +103,9 @@ def test_many_files_are_done_in_pieces(
     random = np.random.default_rng(0)
     for index in range(7):
         (tmp_path / f"{index}.png").write_bytes(encode_png(random.integers(0, 256, (8, 8), dtype=np.uint8)))
-    whole = list(bundle.load(finished).predict([tmp_path]))
-    monkeypatch.setattr(bundle, "CHUNK_BYTES", 3 * 8 * 8 * 3)
-    assert [each.label for each in bundle.load(finished).predict([tmp_path])] == [
+    whole = list(bundle.load_bundle(finished).predict([tmp_path]))
+    monkeypatch.setattr(bundle, "MAX_CHUNK_BYTES", 3 * 8 * 8 * 3)
+    assert [each.label for each in bundle.load_bundle(finished).predict([tmp_path])] == [
         each.label for each in whole
     ]
 
@@ -113,14 +118,14 @@ def test_what_is_no_model_is_refused(tmp_path: Path, what: str) -> None:
     if what == "file":
         path.write_text("")
     with pytest.raises(ModelError, match="neither a model folder nor a run"):
-        bundle.load(path)
+        bundle.load_bundle(path)
 
 
 def test_a_run_that_is_not_finished_has_no_model(finished: Path, tmp_path: Path) -> None:
     run = Path(shutil.copytree(finished, tmp_path / "run"))
     shutil.rmtree(run / "model")
     with pytest.raises(ModelError, match="without a finished model"):
-        bundle.load(run)
+        bundle.load_bundle(run)
 
 
 @pytest.mark.parametrize(
@@ -133,14 +138,16 @@ def test_a_run_that_is_not_finished_has_no_model(finished: Path, tmp_path: Path)
         lambda config: config["decoding"].pop("fit"),
         lambda config: config["classes"].append("one more"),
         lambda config: config["recipe"]["model"].update(widths=[9]),
+        lambda config: config.update(threshold=1.5),
+        lambda config: config.pop("threshold"),
     ],
 )
 def test_a_configuration_that_does_not_fit_is_refused(model: Path, damage) -> None:
     config = json.loads((model / "config.json").read_text())
     damage(config)
-    (model / "config.json").write_text(json.dumps(config))
+    write_json_with_digest(model / "config.json", config)
     with pytest.raises(ModelError, match=str(model)):
-        bundle.load(model)
+        bundle.load_bundle(model)
 
 
 def test_weights_that_do_not_fit_are_refused(model: Path) -> None:
@@ -154,7 +161,7 @@ def test_weights_that_do_not_fit_are_refused(model: Path) -> None:
     ):
         save_file({key: each.contiguous() for key, each in wrong.items()}, model / "model.safetensors")
         with pytest.raises(ModelError, match="cannot be used"):
-            bundle.load(model)
+            bundle.load_bundle(model)
     (model / "model.safetensors").write_bytes(b"\x80\x04}.")  # a pickle
     with pytest.raises(ModelError, match="cannot be used"):
-        bundle.load(model)
+        bundle.load_bundle(model)

@@ -15,15 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 import foveal
+from foveal.board_page.run_index import make_id
 from foveal.cli.main import main
+from foveal.data.options import DataOptions
 from foveal.evaluation.predict import load_predictions
-from foveal.experiments.known import identify
-from foveal.run import EpochRecord, RunFolder
+from foveal.files.events import Trained
+from foveal.files.run_folder import RunFolder
+from foveal.files.run_records import EpochRecord
+from foveal.run.run import record_evaluation
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 HOSTILE = "<img src=x onerror=alert(1)>\u202e"
@@ -118,7 +123,8 @@ def folder(
         shutil.copytree(finished, runs / name)
     for name, epochs in (("short", 1), ("longer", 2)):
         settings = [*small, f"epochs={epochs}"]
-        repeat(few_digits, runs=2, recipe="model-s-02", settings=settings, out=runs / name, cache=cache)
+        data = DataOptions(few_digits, cache=cache)
+        repeat(data, runs=2, recipe="model-s-02", settings=settings, out=runs / name)
     under_way(finished, runs / "watched")
     (runs / "broken").mkdir()
     (runs / "broken" / "recipe.json").write_text('{"name": "<script>alert(2)</script>"')
@@ -186,10 +192,10 @@ def test_a_run_in_progress_gains_points_while_one_watches(
     assert label is not None
     assert label.endswith("validation 93.00 % at epoch 3")
     expect(box).to_be_focused()  # what is renewed leaves the rest alone
-    assert page.locator("#chosen").is_hidden()
+    assert page.locator("#selected").is_hidden()
     box.check()
-    expect(page.locator("#chosen svg")).to_have_count(2)
-    run.event("trained", stopped="finished", seconds=1.5, steps=9)
+    expect(page.locator("#selected svg")).to_have_count(2)
+    run.add_event(Trained(stopped="finished", seconds=1.5, steps=9))
     expect(page.locator("#live")).to_be_hidden()
     expect(page.locator("#status")).to_have_text("9 runs")
     watched.close()
@@ -266,7 +272,7 @@ def test_hostile_names_stay_text(browser: Browser, served: Served) -> None:
     page.get_by_role("checkbox", name="Choose first").check()
     page.get_by_role("button", name="Compare").click()
     expect(page.locator("#comparison li")).to_contain_text(shown)
-    expect(page.locator("#chosen h3").get_by_text(shown)).to_have_count(1)
+    expect(page.locator("#selected h3").get_by_text(shown)).to_have_count(1)
     assert page.locator("img").count() == 0
     assert page.locator("script").count() == 1
     watched.close()
@@ -279,11 +285,14 @@ def test_hostile_classes_stay_text(
     for split in ("train", "test"):
         (data / split / "0").rename(data / split / HOSTILE)
     runs = tmp_path / "runs"
-    run = foveal.train(data, recipe="model-s-02", settings=small, out=runs / "right", cache=cache)
-    judged = run.evaluate("test")
+    options = DataOptions(data, cache=cache)
+    run = foveal.train(options, recipe="model-s-02", settings=small, out=runs / "right")
+    evaluation = run.evaluate("test")
     shutil.copytree(run.path, runs / "wrong")
-    found, _ = load_predictions(run.folder.predictions, "test", n=judged.n, classes=3)
-    foveal.Run(runs / "wrong").evaluate("test", found=-found)
+    _, labels = load_predictions(run.folder.predictions, "test", n=evaluation.n, classes=3)
+    correct = np.eye(3, dtype=np.float32)[labels]
+    record_evaluation(run, "test", correct)
+    record_evaluation(foveal.Run(runs / "wrong"), "test", -correct)
     board = Served(runs)
     watched = Watched(browser, board)
     page = watched.page
@@ -299,7 +308,7 @@ def test_hostile_classes_stay_text(
 
 
 def test_strangers_get_nothing(served: Served, folder: Path) -> None:
-    key = identify("first")
+    key = make_id("first")
     assert served.get("/api/runs").status_code == 200
     assert served.get(f"/runs/{key}/report").status_code == 200
     assert served.get("/api/runs", Host="rebound.example").status_code == 400
@@ -328,9 +337,9 @@ def test_strangers_get_nothing(served: Served, folder: Path) -> None:
         assert b"secret" not in found
     (folder / "second" / "report.html").rename(folder / "kept")
     (folder / "second" / "report.html").symlink_to(folder.parent / "secret")
-    assert served.get(f"/runs/{identify('second')}/report").status_code == 404
+    assert served.get(f"/runs/{make_id('second')}/report").status_code == 404
     (folder / "kept").replace(folder / "second" / "report.html")
-    assert served.get(f"/runs/{identify('second')}/report").status_code == 200
+    assert served.get(f"/runs/{make_id('second')}/report").status_code == 200
     for method in ("POST", "PUT", "DELETE"):
         assert httpx.request(method, served.url + "api/runs").status_code == 405
     policy = served.get("/").headers["content-security-policy"]
@@ -359,7 +368,7 @@ def raw(served: Served, path: str) -> bytes:
 )
 def test_it_ends_at_once(folder: Path, number: int, code: int, line: str) -> None:
     board = Served(folder)
-    keys = [identify(name) for name in ("first", "second")]
+    keys = [make_id(name) for name in ("first", "second")]
     query = f"GET /api/compare?run={keys[0]}&run={keys[1]} HTTP/1.1\r\nHost: localhost\r\n\r\n"
     port = int(board.url.split(":")[2].strip("/"))
     with socket.create_connection(("127.0.0.1", port)) as asking:

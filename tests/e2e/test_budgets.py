@@ -1,4 +1,4 @@
-"""`foveal train --minutes` as people type it: one real budget, and what is refused. No time is measured."""
+"""`foveal train --budget` as people type it: one real budget, and what is refused. No time is measured."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from foveal.cli.main import main
 from foveal.cli.training import process_age
 from foveal.planning import plan as planning
-from foveal.planning.ladder import Rung
+from foveal.planning.networks import NetworkSize
 
 Capture = pytest.CaptureFixture[str]
 
@@ -16,10 +16,11 @@ Capture = pytest.CaptureFixture[str]
 def test_a_budget_goes_on_to_test_and_report(
     few_digits: Path, cache: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(planning, "LADDER", (Rung(widths=(16, 16), images=0, batch_size=16),))
-    monkeypatch.setattr(planning, "most_epochs", lambda _images: 2.0)
+    narrow = NetworkSize(widths=(16, 16), min_images=0, batch_size=16)
+    monkeypatch.setattr(planning, "NETWORK_SIZES", (narrow,))
+    monkeypatch.setattr(planning, "compute_max_useful_epochs", lambda _images: 2.0)
     run = tmp_path / "run"
-    words = ["train", str(few_digits), "--minutes", "60", "--out", str(run), "--cache", str(cache), "--json"]
+    words = ["train", str(few_digits), "--budget", "1h", "--out", str(run), "--cache", str(cache), "--json"]
     assert main(words) == 0
     said = capsys.readouterr()
     outcome = json.loads(said.out)
@@ -36,7 +37,7 @@ def test_a_budget_that_is_over_before_it_begins_trains_what_fits(
     few_digits: Path, cache: Path, tmp_path: Path, capsys: Capture
 ) -> None:
     run = tmp_path / "run"
-    words = ["train", str(few_digits), "--seconds", "0.1", "--out", str(run), "--cache", str(cache), "--json"]
+    words = ["train", str(few_digits), "--budget", "0.1s", "--out", str(run), "--cache", str(cache), "--json"]
     assert main(words) == 0
     said = capsys.readouterr()
     outcome = json.loads(said.out)
@@ -48,15 +49,20 @@ def test_a_budget_that_is_over_before_it_begins_trains_what_fits(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--minutes", "0"], "the budget is 0 seconds"),
-        (["--minutes", "-3"], "the budget is -180 seconds"),
-        (["--seconds", "nan"], "the budget is nan seconds"),
-        (["--minutes", "soon"], "invalid float value"),
-        (["--minutes", "1", "--seconds", "60"], "not allowed with"),
-        (["--minutes", "1", "--recipe", "sprint"], "not allowed with"),
-        (["--minutes", "1", "--set", "epochs=3"], "epochs is decided by the budget"),
-        (["--minutes", "1", "--set", "dense=3"], "has no effect under the recipe budget"),
-        (["--minutes", "1", "--validation", "test"], "--validation test is refused"),
+        (["--budget", "0m"], "the budget is 0 seconds"),
+        (["--budget=-3m"], "the budget is '-3m'; write a number and a unit: 30s, 5m or 1h"),
+        (["--budget", "nan"], "the budget is 'nan'"),
+        (["--budget", "soon"], "the budget is 'soon'"),
+        (["--budget", "5"], "the budget is '5'; write a number and a unit: 30s, 5m or 1h"),
+        (["--budget", "9" * 400 + "h"], "the budget is inf seconds"),
+        (["--minutes", "1"], "--minutes is not an option; write --budget with a unit, such as --budget 5m"),
+        (["--minutes=1"], "--minutes is not an option; write --budget with a unit, such as --budget 5m"),
+        (["--seconds", "60"], "--seconds is not an option; write --budget with a unit, such as --budget 30s"),
+        (["--epochs", "3"], "such as --set epochs=5"),
+        (["--budget", "1m", "--recipe", "sprint"], "not allowed with"),
+        (["--budget", "1m", "--set", "epochs=3"], "epochs is decided by the budget"),
+        (["--budget", "1m", "--set", "dense=3"], "has no effect under the recipe budget"),
+        (["--budget", "1m", "--validation", "test"], "--validation test is refused"),
     ],
 )
 def test_what_is_refused(

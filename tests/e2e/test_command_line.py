@@ -188,22 +188,83 @@ def test_bad_folders(data: Path, tmp_path: Path, capsys: Capture, train) -> None
     (tmp_path / "empty").mkdir()
     refused(train(tmp_path / "empty"), capsys, "holds no class folders")
     (tmp_path / "file").write_text("")
-    refused(train(tmp_path / "file"), capsys, "is a file")
+    refused(train(tmp_path / "file"), capsys, "is empty; name a folder of class folders, or a table")
+    (tmp_path / "file").write_bytes(b"\x89PNG\r\n\x1a\n")
+    refused(train(tmp_path / "file"), capsys, "is no table: it is one image (PNG)")
     nothing_written(tmp_path)
 
 
 def test_a_class_without_images(data: Path, tmp_path: Path, capsys: Capture, train) -> None:
-    (data / "train" / "9").mkdir()
-    refused(train(data), capsys, str(data / "train" / "9"), "holds no image")
+    """A class that has no image in any split is left out; one that has some elsewhere is refused."""
+    for file in (data / "test" / "3").iterdir():
+        file.unlink()
+    refused(train(data), capsys, str(data / "test" / "3"), "holds no image")
     nothing_written(tmp_path)
+    for split, label in (("test", "3"), ("train", "3")):
+        shutil.rmtree(data / split / label)
+    (data / "train" / "9").mkdir()
+    assert train(data) == 1
+    assert "warning: the class folder train/9 holds no image, so it is left out" in capsys.readouterr().err
 
 
 def test_a_class_without_readable_images(data: Path, tmp_path: Path, capsys: Capture, train) -> None:
+    """It is left out too, but not where it is readable in one split."""
     for split in ("train", "test"):
         (data / split / "9").mkdir()
         (data / split / "9" / "a.png").write_text("no image")
+    assert train(data) == 1
+    said = capsys.readouterr().err
+    assert "warning: the class 9 is left out: it has no readable image, and needs 2" in said
+    assert [line.split()[0] for line in said.splitlines()[2:5]] == ["0", "3", "8"]
+    shutil.rmtree(tmp_path / "run")
+
+    shutil.copytree(data / "train" / "0", data / "train" / "9", dirs_exist_ok=True)
     refused(train(data), capsys, "no file of the class folder", "can be read as an image")
     nothing_written(tmp_path)
+
+
+def test_classes_and_counts_are_told_before_training(data: Path, capsys: Capture, train) -> None:
+    for number in range(20):
+        for split in ("train", "test"):
+            shutil.copytree(data / split / "0", data / split / f"more-{number:02}")
+    (data / "train" / "@eaDir").mkdir()
+    (data / "train" / "@eaDir" / "1.png").touch()
+    train(data, "--set", "epochs=1")
+    lines = capsys.readouterr().err.splitlines()
+    assert lines[0].split() == ["23", "classes", "training", "validation", "test"]
+    assert lines[2].split()[::3] == ["0", "10"]
+    assert lines[8] == "… 14 more"
+    assert [line.split()[0] for line in lines[9:12]] == ["more-17", "more-18", "more-19"]
+    assert "passed over, as hidden or left by other programs: 1 file: @eaDir (1)" in lines
+    first_epoch = next(index for index, line in enumerate(lines) if line.startswith("epoch"))
+    assert first_epoch > 12
+
+
+def test_printed_commands_can_be_pasted(
+    data: Path, tmp_path: Path, capsys: Capture, monkeypatch: pytest.MonkeyPatch, train
+) -> None:
+    """Also where the folder begins with a dash or has a space. Images without classes are not lost."""
+    monkeypatch.chdir(tmp_path)
+    images = [file for label in "038" for file in sorted((data / "test" / label).iterdir())]
+    for number, file in enumerate(images):
+        file.rename(data / "test" / f"{number}.png")
+    for label in "038":
+        (data / "test" / label).rmdir()
+    data.rename("-my data")
+    assert train(Path("./-my data"), "--set", "epochs=1", "--out", "./-my run") == 0
+    said = capsys.readouterr().err
+    commands = [
+        line.partition("after training: ")[2] for line in said.splitlines() if "after training" in line
+    ]
+    commands += [
+        part for line in said.splitlines() if line.startswith("next: ") for part in line[6:].split("  or  ")
+    ]
+    assert len(commands) == 3
+    assert commands[0] == "foveal predict './-my run' './-my data/test'"
+    assert main(shlex.split(commands[0])[1:]) == 0
+    assert "29.png" in capsys.readouterr().out
+    assert commands[2] == "foveal predict './-my run' IMAGE …"
+    refused(main(shlex.split(commands[1])[1:]), capsys, "has no test images")
 
 
 def test_one_class_only(data: Path, tmp_path: Path, capsys: Capture, train) -> None:

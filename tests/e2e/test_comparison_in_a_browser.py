@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from foveal.comparison.models import Contender, compare_models
 from foveal.data.decode import encode_png
-from foveal.evaluation.compare import Contender, compare
-from foveal.evaluation.compare_page import render
+from foveal.reporting.compare_page import render_comparison
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 
@@ -25,14 +25,15 @@ def test_the_page_fits_shows_its_pictures_and_asks_for_nothing(
     labels = np.arange(600) % 3
     predicted = [np.where(draw.random(600) < rate, labels, (labels + 1) % 3) for rate in (0.7, 0.9)]
     contenders = [
-        Contender(name=name, predicted=each, seconds=2.0, parameters=1000, about={})
+        Contender(name=name, y_pred=each, seconds=2.0, parameters=1000, details={})
         for name, each in zip(("one", "two"), predicted, strict=True)
     ]
     paths = [f"test/class/an-image-with-a-rather-long-name-{row}.png" for row in range(600)]
-    found = compare(contenders, labels, ["cat", "dog", "ox"], split="test", recipes="", paths=paths)
+    names = ["cat", "dog", "ox"]
+    comparison = compare_models(contenders, labels, names, split="test", recipes="", paths=paths)
     pictures = {path: encode_png(draw.integers(256, size=(8, 8, 3), dtype=np.uint8)) for path in paths}
     file = tmp_path / "page.html"
-    file.write_text(render(found, pictures), encoding="utf-8")
+    file.write_text(render_comparison(comparison, pictures), encoding="utf-8")
     asked, said = [], []
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])

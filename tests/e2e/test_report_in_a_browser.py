@@ -15,13 +15,14 @@ import torch
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from foveal import recipes
-from foveal.evaluation import confidence, gallery, metrics
-from foveal.evaluation import report as reports
-from foveal.evaluation.report import Report
-from foveal.evaluation.roc import class_curves
+from foveal.evaluation import calibration, metrics
+from foveal.evaluation.roc import compute_class_curves
+from foveal.files.run_folder import RunFolder
+from foveal.files.run_records import DatasetRecord, EnvironmentRecord, EpochRecord, SplitRecord
 from foveal.models import registry
-from foveal.run import EpochRecord, RunFolder
+from foveal.recipe import builtin
+from foveal.reporting import gallery, report_files
+from foveal.reporting.report import Report
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 SPLITS = ("train", "validation", "test")
@@ -61,71 +62,73 @@ class Watched:
         assert {url.partition("#")[0] for url in outside} == {self.report.as_uri()}
 
 
-def judged(folder: Path, *, classes: int, n: int) -> Path:
+def write_noisy_report(folder: Path, *, classes: int, n: int) -> Path:
     """Write a report on n noisy test images of so many classes, as a real run would."""
     random = np.random.default_rng(0)
     names = [f"class_{k:04}" for k in range(classes)]
     labels = np.arange(2 * n) % classes
     logits = random.normal(size=(2 * n, classes)).astype(np.float32) * 2
     logits[np.arange(2 * n), labels] += 4
-    tuned = confidence.tune(logits[:n], labels[:n], confidence.fit_temperature(logits[:n], labels[:n]))
-    test = metrics.evaluate(logits[n:], labels[n:], names, split="test", tuned=tuned)
-    p = metrics.softmax(logits[n:])
+    thresholds = calibration.choose_thresholds(
+        logits[:n], labels[:n], calibration.fit_temperature(logits[:n], labels[:n])
+    )
+    test = metrics.evaluate(logits[n:], labels[n:], names, split="test", thresholds=thresholds)
+    p = calibration.softmax(logits[n:])
     pixels = random.integers(0, 256, (n, 32, 32, 3), dtype=np.uint8)  # noise: nothing compresses worse
-    network = registry.build(recipes.sprint().model, size=32, channels=3, classes=classes, seed=0)
-    registry.prepare(network, torch.from_numpy(pixels[:100]))
+    network = registry.build_network(builtin.sprint().model, size=32, channels=3, classes=classes, seed=0)
+    registry.prepare_network(network, torch.from_numpy(pixels[:100]))
     paths = [f"test/{names[label]}/{i:05}.png" for i, label in enumerate(labels[n:].tolist())]
-    images = gallery.Images(pixels=pixels, labels=labels[n:], paths=paths, classes=names)
+    images = gallery.ImageSet(pixels=pixels, labels=labels[n:], paths=paths, classes=names)
     rows = np.arange(n)
-    shown = gallery.build(images, rows, p, network=network, training=rows[:300])
+    shown = gallery.build_gallery(images, rows, p, network=network, training=rows[:300])
     counts = np.bincount(labels[n:], minlength=classes).tolist()
-    made = RunFolder.create(
+    run_folder = RunFolder.create(
         folder,
-        recipe=recipes.sprint().to_json(),
-        dataset={
-            "fingerprint": "3f1c" * 16,
-            "classes": names,
-            "rule": "train trains, test tests",
-            "splits": {split: {"n": n, "classes": counts, "files": []} for split in SPLITS},
-            "left_out": [],
-        },
-        environment={
-            "foveal": "0",
-            "seed": 0,
-            "threads": 2,
-            "data": "data",
-            "validation": None,
-            "group": None,
-            "share": None,
-            "cache": None,
-            "own_augmentation": False,
-        },
+        recipe=builtin.sprint().to_json(),
+        dataset=DatasetRecord(
+            fingerprint="3f1c" * 16,
+            classes=tuple(names),
+            rule="train trains, test tests",
+            splits={split: SplitRecord(n=n, classes=tuple(counts), files=()) for split in SPLITS},
+            left_out=(),
+        ),
+        environment=EnvironmentRecord(
+            foveal="0",
+            seed=0,
+            threads=2,
+            data="data",
+            validation=None,
+            group=None,
+            share=None,
+            cache=None,
+            own_augmentation=False,
+        ),
     )
     record = EpochRecord(
         epoch=1, step=9, learning_rate=1, loss=1, accuracy=0.5, validation_loss=1, validation_accuracy=0.5
     )
-    report = Report.of_run(
-        made, test=test, curves=class_curves(p, labels[n:], names), gallery=shown, layers=()
+    report = Report.from_run(
+        run_folder, test=test, curves=compute_class_curves(p, labels[n:], names), gallery=shown, layers=()
     )
-    return reports.write(replace(report, history=[record, record]), made)
+    return report_files.write_report(replace(report, history=[record, record]), run_folder)
 
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten classes, 300 images: what axe looks at, as it takes its time for every element."""
-    return judged(tmp_path_factory.mktemp("small") / "run", classes=10, n=300)
+    return write_noisy_report(tmp_path_factory.mktemp("small") / "run", classes=10, n=300)
 
 
 @pytest.fixture(scope="module")
 def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """As large as CIFAR-10's: ten classes, 10,000 images."""
-    return judged(tmp_path_factory.mktemp("large") / "run", classes=10, n=10_000)
+    return write_noisy_report(tmp_path_factory.mktemp("large") / "run", classes=10, n=10_000)
 
 
 @pytest.fixture(scope="module")
 def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A thousand classes, 5,000 images."""
-    return judged(tmp_path_factory.mktemp("many") / "run", classes=1000, n=5000)
+    return write_noisy_report(tmp_path_factory.mktemp("many") / "run", classes=1000, n=5000)
 
 
 def test_a_cell_of_the_matrix_opens_the_images_behind_it(browser: Browser, large: Path) -> None:
@@ -199,7 +202,7 @@ def test_size_and_first_paint(browser: Browser, large: Path, many: Path) -> None
             "new Promise((done) => new PerformanceObserver((list) => done(list.getEntries()[0].startTime))"
             ".observe({type: 'paint', buffered: true}))"
         )
-        assert painted > 0  # how soon is measured by `benchmarks/page.py`
+        assert painted > 0  # `benchmarks/speed/page.py` measures how soon
         watched.close()
 
 

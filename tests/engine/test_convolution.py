@@ -10,23 +10,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from foveal.engine.compiled import kernels, without_kernels
+from foveal.engine.compiled import load_library, without_kernels
 from foveal.engine.convolution import (
-    CODES,
-    TOGETHER,
+    ACTIVATION_CODES,
+    MAX_CHANNEL_TILES,
     Activation,
     Patches,
     convolve,
     convolve_patches,
-    fits,
-    patches_fit,
+    supports,
+    supports_patches,
 )
 
-pytestmark = pytest.mark.skipif(kernels().loaded is None, reason=f"no kernels: {kernels().about}")
+pytestmark = pytest.mark.skipif(
+    load_library().library is None, reason=f"no kernels: {load_library().description}"
+)
 
 TOLERANCE = 2e-5
 """Relative to the largest of the numbers: F(4×4, 3×3) loses about two digits of single precision."""
-MANY = TOGETHER // (16 + 16) + 5
+MANY = MAX_CHANNEL_TILES // (16 + 16) + 5
 """So many images of one tile that some are transformed together, and a rest is left."""
 SHAPES = [
     *((2, 8, 8), (1, 1, 1), (3, 2, 3), (2, 3, 2), (1, 5, 9), (2, 7, 4), (2, 13, 6), (3, 1, 8)),
@@ -43,9 +45,9 @@ class Case(NamedTuple):
 
 class Outcome(NamedTuple):
     outputs: Tensor
-    images_slope: Tensor
-    weight_slope: Tensor
-    bias_slope: Tensor | None
+    grad_images: Tensor
+    grad_weight: Tensor
+    grad_bias: Tensor | None
 
 
 def case(n: int, height: int, width: int, channels: int = 16, out: int = 16, *, seed: int = 0) -> Case:
@@ -68,7 +70,7 @@ def pooled_case(n: int, height: int, width: int, channels: int = 16, out: int = 
     raise AssertionError("no such numbers; take fewer")
 
 
-def slopes(like: Tensor, seed: int = 9) -> Tensor:
+def random_gradients(like: Tensor, seed: int = 9) -> Tensor:
     return torch.randn(like.shape, generator=torch.Generator().manual_seed(seed))
 
 
@@ -76,7 +78,7 @@ def by_torch(given_: Case, *, pooled: bool = False, biased: bool = True) -> Outc
     images, weight, bias = (each.double().requires_grad_() for each in given_)
     maps = F.conv2d(images, weight, bias if biased else None, padding=1)
     maps = F.max_pool2d(maps, 2) if pooled else maps
-    maps.backward(slopes(maps).double())
+    maps.backward(random_gradients(maps).double())
     assert images.grad is not None
     assert weight.grad is not None
     return Outcome(maps.detach(), images.grad, weight.grad, bias.grad)
@@ -86,9 +88,9 @@ def by_kernels(
     given_: Case, *, pooled: bool = False, biased: bool = True, rectified: bool = False
 ) -> tuple[Outcome, Tensor]:
     images, weight, bias = (each.clone().requires_grad_() for each in given_)
-    assert fits(images, weight)
+    assert supports(images, weight)
     maps, sums = convolve(images, weight, bias if biased else None, pooled=pooled, rectified=rectified)
-    maps.backward(slopes(maps))
+    maps.backward(random_gradients(maps))
     assert images.grad is not None
     assert weight.grad is not None
     return Outcome(maps.detach(), images.grad, weight.grad, bias.grad), sums
@@ -171,29 +173,29 @@ def test_sums_may_be_of_the_positive_parts(pooled: bool) -> None:
 
 
 def test_equal_outputs_pool_to_the_first() -> None:
-    """Maps without a slope: all windows are ties, and the derivative goes to the upper left, as in torch."""
+    """Weights of zero: all windows are ties, and the derivative goes to the upper left, as in torch."""
     given_ = Case(torch.ones(1, 16, 12, 12), torch.zeros(16, 16, 3, 3), torch.ones(16))
     images, weight, bias = (each.clone().requires_grad_() for each in given_)
     maps, _ = convolve(images, weight, bias, pooled=True)
-    maps.backward(slopes(maps))
+    maps.backward(random_gradients(maps))
     expected = by_torch(given_, pooled=True)
-    close(weight.grad, expected.weight_slope)
+    close(weight.grad, expected.grad_weight)
 
 
 def test_images_that_need_no_derivative_get_none() -> None:
     given_ = case(3, 6, 7)
     images, weight, bias = given_.images, *(each.clone().requires_grad_() for each in given_[1:])
     maps, sums = convolve(images, weight, bias)
-    maps.backward(slopes(maps))
+    maps.backward(random_gradients(maps))
     expected = by_torch(given_)
     assert not sums.requires_grad
     assert images.grad is None
-    close(weight.grad, expected.weight_slope)
-    close(bias.grad, expected.bias_slope)
+    close(weight.grad, expected.grad_weight)
+    close(bias.grad, expected.grad_bias)
 
 
 def test_the_order_in_memory_does_not_matter() -> None:
-    """Images, weights and slopes come as (N, C, H, W), channels last or as a view."""
+    """Images, weights and gradients come as (N, C, H, W), channels last or as a view."""
     given_ = case(3, 6, 7)
     expected, _ = by_kernels(given_)
     wide = torch.zeros(3, 16, 6, 14)
@@ -208,7 +210,7 @@ def test_the_order_in_memory_does_not_matter() -> None:
         assert all(torch.equal(a, b) for a, b in zip(found, expected, strict=True))
     images, weight, bias = (each.clone().requires_grad_() for each in given_)
     maps, _ = convolve(images, weight.contiguous(memory_format=torch.channels_last), bias)
-    maps.sum().backward()  # the slope is one number, expanded
+    maps.sum().backward()  # the gradient is one number, expanded
     plain, _ = convolve(given_.images, weight, bias)
     close(weight.grad, torch.autograd.grad(plain, weight, torch.ones(plain.shape))[0].double())
 
@@ -216,7 +218,7 @@ def test_the_order_in_memory_does_not_matter() -> None:
 def test_no_images_give_no_outputs_and_derivatives_of_zero() -> None:
     found, sums = by_kernels(case(0, 4, 4))
     assert found.outputs.shape == (0, 16, 4, 4)
-    assert not found.weight_slope.any()
+    assert not found.grad_weight.any()
     assert not sums.any()
 
 
@@ -248,7 +250,7 @@ def test_any_number_of_threads(n: int, threads: Callable[[int], None]) -> None:
         all_close(found, by_torch(given_))
         results.append(found)
     assert all(torch.equal(each.outputs, results[0].outputs) for each in results)
-    assert all(torch.equal(each.images_slope, results[0].images_slope) for each in results)
+    assert all(torch.equal(each.grad_images, results[0].grad_images) for each in results)
 
 
 def test_what_is_not_finite_is_passed_on() -> None:
@@ -259,22 +261,22 @@ def test_what_is_not_finite_is_passed_on() -> None:
         found, sums = by_kernels(given_, rectified=rectified)
         assert found.outputs[:, 3].isnan().all()
         assert sums[:, :, 3].isnan().any(0).all()
-        assert found.images_slope.isnan().all()
+        assert found.grad_images.isnan().all()
 
 
 def test_what_the_kernels_cannot_do_does_not_fit() -> None:
     images, weight, _ = case(2, 4, 4)
-    assert fits(images, weight)
-    assert not fits(images.double(), weight)
-    assert not fits(images, weight.double())
-    assert not fits(images[:, :8], weight[:, :8])
-    assert not fits(images, weight[:8])
-    assert not fits(images, torch.zeros(16, 16, 5, 5))
-    assert not fits(images, torch.zeros(16, 16, 1, 1))
-    assert not fits(images.to("meta"), weight.to("meta"))
+    assert supports(images, weight)
+    assert not supports(images.double(), weight)
+    assert not supports(images, weight.double())
+    assert not supports(images[:, :8], weight[:, :8])
+    assert not supports(images, weight[:8])
+    assert not supports(images, torch.zeros(16, 16, 5, 5))
+    assert not supports(images, torch.zeros(16, 16, 1, 1))
+    assert not supports(images.to("meta"), weight.to("meta"))
     with without_kernels():
-        assert not fits(images, weight)
-    assert fits(images, weight)
+        assert not supports(images, weight)
+    assert supports(images, weight)
 
 
 # ---- a first layer from the bytes
@@ -297,7 +299,7 @@ def pictures(n: int, height: int, width: int, channels: int, seed: int = 1) -> T
     return torch.randint(0, 256, (n, height, width, channels), dtype=torch.uint8, generator=random)
 
 
-@pytest.mark.parametrize("activation", CODES)
+@pytest.mark.parametrize("activation", ACTIVATION_CODES)
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("shape", [(3, 8, 8), (2, 5, 7), (1, 1, 1), (MANY, 4, 3)], ids=str)
 def test_patches_are_padded_convolved_and_activated(
@@ -305,13 +307,13 @@ def test_patches_are_padded_convolved_and_activated(
 ) -> None:
     images, first = pictures(*shape, channels), patches(channels, activation)
     weight = case(*shape).weight.requires_grad_()
-    assert patches_fit(images, first, weight)
+    assert supports_patches(images, first, weight)
     found, sums = convolve_patches(images, first, weight)
-    found.backward(slopes(found))
+    found.backward(random_gradients(found))
 
     exact = weight.detach().double().requires_grad_()
     expected = F.conv2d(maps_by_torch(images, first), exact, padding=1)
-    expected.backward(slopes(expected).double())
+    expected.backward(random_gradients(expected).double())
     close(found.detach(), expected.detach())
     close(weight.grad, exact.grad)
     right_sums(sums, found.detach(), rectified=False)
@@ -327,9 +329,9 @@ def test_patches_may_be_pooled() -> None:
         if (windows[:, 0] - windows[:, 1]).min() > 2 * TOLERANCE * maps.abs().max():
             break
     expected = F.max_pool2d(maps, 2)
-    expected.backward(slopes(expected).double())
+    expected.backward(random_gradients(expected).double())
     found, _ = convolve_patches(images, first, weight, pooled=True)
-    found.backward(slopes(found))
+    found.backward(random_gradients(found))
     close(found.detach(), expected.detach())
     close(weight.grad, exact.grad)
 
@@ -350,10 +352,10 @@ def test_activations_hold_far_from_zero(activation: Activation) -> None:
 
 def test_patches_that_do_not_fit() -> None:
     images, first, weight = pictures(1, 4, 4, 3), patches(3, "silu"), torch.zeros(16, 16, 3, 3)
-    assert patches_fit(images, first, weight)
-    assert not patches_fit(images.float(), first, weight)
-    assert not patches_fit(images, Patches(first.filters.double(), first.bias, "silu"), weight)
-    assert not patches_fit(images, Patches(torch.zeros(16, 3, 3, 3), first.bias, "silu"), weight)
-    assert not patches_fit(images, first, torch.zeros(16, 12, 3, 3))
+    assert supports_patches(images, first, weight)
+    assert not supports_patches(images.float(), first, weight)
+    assert not supports_patches(images, Patches(first.filters.double(), first.bias, "silu"), weight)
+    assert not supports_patches(images, Patches(torch.zeros(16, 3, 3, 3), first.bias, "silu"), weight)
+    assert not supports_patches(images, first, torch.zeros(16, 12, 3, 3))
     with without_kernels():
-        assert not patches_fit(images, first, weight)
+        assert not supports_patches(images, first, weight)

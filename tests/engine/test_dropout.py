@@ -5,10 +5,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from foveal.engine.compiled import kernels, without_kernels
-from foveal.engine.dropout import dropout, fits
+from foveal.engine.compiled import load_library, without_kernels
+from foveal.engine.dropout import dropout, supports
 
-pytestmark = pytest.mark.skipif(kernels().loaded is None, reason=f"no kernels: {kernels().about}")
+pytestmark = pytest.mark.skipif(
+    load_library().library is None, reason=f"no kernels: {load_library().description}"
+)
 
 
 def dropped(rate: float, *, seed: int = 0, shape: tuple[int, ...] = (1000, 1000)) -> torch.Tensor:
@@ -55,9 +57,9 @@ def test_the_seed_alone_makes_the_mask() -> None:
 def test_the_derivative_drops_the_same() -> None:
     numbers = torch.ones(100, 100, requires_grad=True)
     found = dropout(numbers, 0.3)
-    slope = torch.randn(100, 100, generator=torch.Generator().manual_seed(0))
-    found.backward(slope)
-    assert torch.equal(numbers.grad, found.detach() * slope)
+    grad_output = torch.randn(100, 100, generator=torch.Generator().manual_seed(0))
+    found.backward(grad_output)
+    assert torch.equal(numbers.grad, found.detach() * grad_output)
 
 
 @settings(max_examples=30, deadline=None)
@@ -80,8 +82,8 @@ def test_the_order_in_memory_does_not_matter() -> None:
 
 
 def test_what_the_kernel_cannot_do_does_not_fit() -> None:
-    assert fits(torch.ones(3))
-    assert not fits(torch.ones(3, dtype=torch.float64))
-    assert not fits(torch.ones(3, device="meta"))
+    assert supports(torch.ones(3))
+    assert not supports(torch.ones(3, dtype=torch.float64))
+    assert not supports(torch.ones(3, device="meta"))
     with without_kernels():
-        assert not fits(torch.ones(3))
+        assert not supports(torch.ones(3))

@@ -12,17 +12,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from foveal.engine.compiled import kernels, without_kernels
-from foveal.engine.convolution import CODES, Activation, convolve
-from foveal.engine.normalisation import fits, normalise
+from foveal.engine.compiled import load_library, without_kernels
+from foveal.engine.convolution import ACTIVATION_CODES, Activation, convolve
+from foveal.engine.normalisation import normalise, supports
 
-pytestmark = pytest.mark.skipif(kernels().loaded is None, reason=f"no kernels: {kernels().about}")
+pytestmark = pytest.mark.skipif(
+    load_library().library is None, reason=f"no kernels: {load_library().description}"
+)
 
 TOLERANCE = 1e-5
 """Relative to the largest of the numbers."""
 OPTIONS = [
     {"rectified": rectified, "pooled": pooled, "activation": activation}
-    for rectified, pooled, activation in product([False, True], [False, True], CODES)
+    for rectified, pooled, activation in product([False, True], [False, True], ACTIVATION_CODES)
 ]
 
 
@@ -53,7 +55,7 @@ def by_torch(
     return {"linear": maps, "relu": F.relu(maps), "silu": F.silu(maps)}[activation]
 
 
-def slopes(like: Tensor) -> Tensor:
+def random_gradients(like: Tensor) -> Tensor:
     return torch.randn(like.shape, generator=torch.Generator().manual_seed(9))
 
 
@@ -69,12 +71,12 @@ def compare(maps: Tensor, norm: nn.BatchNorm2d, *, sums: Tensor | None = None, *
     """Outputs, moving averages and all derivatives."""
     exact, exact_norm = maps.detach().double().requires_grad_(), copy.deepcopy(norm).double()
     expected = by_torch(exact, exact_norm, **options)
-    expected.backward(slopes(expected).double())
+    expected.backward(random_gradients(expected).double())
 
     single = maps.detach().clone().requires_grad_()
-    assert fits(single)
+    assert supports(single)
     found = normalise(single, norm, sums=sums, **options)
-    found.backward(slopes(found))
+    found.backward(random_gradients(found))
 
     close(found.detach(), expected.detach())
     close(single.grad, exact.grad)
@@ -226,7 +228,7 @@ def test_any_number_of_threads(options: dict[str, Any], threads: Callable[[int],
         for _ in range(2):
             maps, norm = maps_of(5, 32, 5, 4).requires_grad_(), norm_of(32)
             found = normalise(maps, norm, **options)
-            found.backward(slopes(found))
+            found.backward(random_gradients(found))
             results.append([found, maps.grad, norm.weight.grad, norm.bias.grad, norm.running_var])
         assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
 
@@ -239,9 +241,9 @@ def test_the_order_in_memory_does_not_matter() -> None:
 
 def test_what_the_kernels_cannot_do_does_not_fit() -> None:
     maps = maps_of(1, 16, 2, 2)
-    assert fits(maps)
-    assert not fits(maps.double())
-    assert not fits(maps[:, :8])
-    assert not fits(maps.to("meta"))
+    assert supports(maps)
+    assert not supports(maps.double())
+    assert not supports(maps[:, :8])
+    assert not supports(maps.to("meta"))
     with without_kernels():
-        assert not fits(maps)
+        assert not supports(maps)

@@ -9,11 +9,19 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from foveal.engine.compiled import kernels, without_kernels
-from foveal.engine.steps import adam, fits, orthogonal_fits, orthogonalised, rmsprop
+from foveal.engine.compiled import load_library, without_kernels
+from foveal.engine.steps import (
+    orthogonalise,
+    step_adam,
+    step_rmsprop,
+    supports,
+    supports_orthogonalisation,
+)
 from foveal.training import optimizers
 
-pytestmark = pytest.mark.skipif(kernels().loaded is None, reason=f"no kernels: {kernels().about}")
+pytestmark = pytest.mark.skipif(
+    load_library().library is None, reason=f"no kernels: {load_library().description}"
+)
 
 
 def numbers(shape: tuple[int, ...], seed: int) -> Tensor:
@@ -57,10 +65,10 @@ def test_steps_are_those_of_torchs_kernels(make: Callable[[list[Tensor]], optimi
     for step in range(5):
         set_gradients(one, step)
         set_gradients(other, step)
-        assert fits(one)
+        assert supports(one)
         with_them.step()
         with without_kernels():
-            assert not fits(other)
+            assert not supports(other)
             without_them.step()
         for mine, theirs, start in zip(one, other, parameters(), strict=True):
             assert mine.stride() == start.stride()
@@ -87,7 +95,7 @@ def test_rmsprop_is_its_formula(
     g = g + decay * w
     v = rho * v + (1 - rho) * g**2
     w = w - rate * g / (v + epsilon).sqrt()
-    rmsprop([weights], [square], rate=rate, rho=rho, epsilon=epsilon, decay=decay)
+    step_rmsprop([weights], [square], learning_rate=rate, rho=rho, epsilon=epsilon, weight_decay=decay)
     torch.testing.assert_close(weights.double(), w, rtol=1e-5, atol=2e-6)
     torch.testing.assert_close(square.double(), v, rtol=1e-5, atol=1e-7)
 
@@ -103,7 +111,16 @@ def test_adam_is_its_formula(n: int, rate: float, beta_1: float, beta_2: float, 
     m = beta_1 * m + (1 - beta_1) * g
     v = beta_2 * v + (1 - beta_2) * g**2
     w = w - rate * m / (v.sqrt() + 1e-3)
-    adam([weights], [mean], [square], rate=rate, beta_1=beta_1, beta_2=beta_2, epsilon=1e-3, decay=0.2)
+    step_adam(
+        [weights],
+        [mean],
+        [square],
+        learning_rate=rate,
+        beta_1=beta_1,
+        beta_2=beta_2,
+        epsilon=1e-3,
+        weight_decay=0.2,
+    )
     for found, expected in ((weights, w), (mean, m), (square, v)):
         torch.testing.assert_close(found.double(), expected, rtol=2e-5, atol=5e-6)
 
@@ -111,16 +128,16 @@ def test_adam_is_its_formula(n: int, rate: float, beta_1: float, beta_2: float, 
 @pytest.mark.parametrize(
     "step",
     [
-        partial(rmsprop, rate=0.1, rho=0.9, epsilon=1e-7, decay=0.0),
-        lambda each, square: adam(
+        partial(step_rmsprop, learning_rate=0.1, rho=0.9, epsilon=1e-7, weight_decay=0.0),
+        lambda each, square: step_adam(
             each,
             [torch.zeros_like(each[0])],
             square,
-            rate=0.1,
+            learning_rate=0.1,
             beta_1=0.9,
             beta_2=0.9,
             epsilon=1e-7,
-            decay=0.0,
+            weight_decay=0.0,
         ),
     ],
     ids=["rmsprop", "adam"],
@@ -153,7 +170,7 @@ def test_a_parameter_with_holes_in_memory_is_left_to_torch(
     """As somebody's own network may have: the numbers between its own must stay."""
     whole = torch.ones(4, 8)
     trained = torch.nn.Parameter(whole[:, ::2])
-    assert not fits([trained])
+    assert not supports([trained])
     optimizer = make([trained])
     trained.grad = torch.ones(4, 4)
     optimizer.step()
@@ -162,9 +179,9 @@ def test_a_parameter_with_holes_in_memory_is_left_to_torch(
 
 
 def test_what_the_kernels_cannot_do_does_not_fit() -> None:
-    assert fits(parameters())
-    assert not fits([*parameters(), torch.ones(3, dtype=torch.float64)])
-    assert not fits([torch.ones(3, device="meta")])
+    assert supports(parameters())
+    assert not supports([*parameters(), torch.ones(3, dtype=torch.float64)])
+    assert not supports([torch.ones(3, device="meta")])
 
 
 # ---- orthogonal
@@ -187,11 +204,11 @@ def test_orthogonal_updates_are_those_of_torchs_kernels(iterations: int) -> None
     """Whatever their size; the updates themselves stay."""
     updates = [last(10.0**k * numbers(shape, k)) for k, shape in zip((-6, -1, 0, 1, 6), SHAPES, strict=True)]
     before = [each.clone() for each in updates]
-    assert orthogonal_fits(updates)
-    found = orthogonalised(updates, iterations)
+    assert supports_orthogonalisation(updates)
+    found = orthogonalise(updates, iterations)
     with without_kernels():
-        assert not orthogonal_fits(updates)
-        expected = optimizers.orthogonalised(updates, iterations)
+        assert not supports_orthogonalisation(updates)
+        expected = optimizers.orthogonalise(updates, iterations)
     for one, other, update, old in zip(found, expected, updates, before, strict=True):
         close(one, other)
         assert one.stride() == update.stride()
@@ -204,33 +221,33 @@ def test_any_number_of_threads_makes_the_same_bits(threads: Callable[[int], None
     made = []
     for number in (1, 2, 3):
         threads(number)
-        made.append(orthogonalised(updates, 3))
+        made.append(orthogonalise(updates, 3))
     for one, two, three in zip(*made, strict=True):
         assert torch.equal(one, two)
         assert torch.equal(one, three)
 
 
 def test_an_update_of_zeros_stays_one_and_what_is_not_finite_shows() -> None:
-    assert not orthogonalised([last(torch.zeros(16, 16, 3, 3))], 3)[0].any()
+    assert not orthogonalise([last(torch.zeros(16, 16, 3, 3))], 3)[0].any()
     update = last(numbers((16, 16, 3, 3), 0))
     update[3, 2, 1, 0] = torch.nan
-    assert orthogonalised([update], 3)[0].isnan().any()
+    assert orthogonalise([update], 3)[0].isnan().any()
 
 
 def test_any_order_in_memory_gives_the_same() -> None:
     update = numbers((32, 16, 3, 3), 4)
-    (expected,) = orthogonalised([last(update)], 3)
+    (expected,) = orthogonalise([last(update)], 3)
     for each in (update, update.transpose(0, 1).contiguous().transpose(0, 1)):
-        (found,) = optimizers.orthogonalised([each], 3)
+        (found,) = optimizers.orthogonalise([each], 3)
         close(found, expected)
 
 
 def test_which_updates_do_not_fit() -> None:
     fitting = last(torch.zeros(16, 16, 3, 3))
-    assert orthogonal_fits([fitting])
+    assert supports_orthogonalisation([fitting])
     for shape in ((8, 16, 3, 3), (16, 3, 3, 3), (64, 16, 1, 1)):
         update = last(numbers(shape, 1))
-        assert not orthogonal_fits([fitting, update])
-        assert optimizers.orthogonalised([update], 3)[0].shape == shape
-    assert not orthogonal_fits([fitting.double()])
-    assert not orthogonal_fits([fitting.contiguous()])
+        assert not supports_orthogonalisation([fitting, update])
+        assert optimizers.orthogonalise([update], 3)[0].shape == shape
+    assert not supports_orthogonalisation([fitting.double()])
+    assert not supports_orthogonalisation([fitting.contiguous()])

@@ -13,8 +13,9 @@ from sklearn import metrics as sk
 
 from foveal.errors import DataError, ModelError, RunError
 from foveal.evaluation import metrics
-from foveal.evaluation.intervals import wilson
-from foveal.evaluation.metrics import BALANCED_RATIO, DEFINITIONS, Evaluation, evaluate, percent
+from foveal.evaluation.calibration import softmax
+from foveal.evaluation.intervals import wilson_interval
+from foveal.evaluation.metrics import BALANCED_RATIO, DEFINITIONS, Evaluation, evaluate, format_percent
 
 Floats = NDArray[np.float64]
 
@@ -67,7 +68,7 @@ def test_equals_scikit_learn(case: tuple[list[list[int]], list[int]]) -> None:
 
 def test_extreme_logits_neither_overflow_nor_vanish() -> None:
     logits = np.array([[1e4, 0.0], [-1e4, 0.0]], dtype=np.float32)
-    assert metrics.softmax(logits).sum(axis=1) == pytest.approx([1, 1])
+    assert softmax(logits).sum(axis=1) == pytest.approx([1, 1])
     assert metrics.cross_entropy(logits, [1, 1]) == 5000
     assert metrics.cross_entropy(logits, [0, 1]) == 0
 
@@ -82,7 +83,7 @@ def test_undefined_is_none_and_macro_counts_it_as_zero() -> None:
     assert (c.precision, c.recall, c.f1, c.recall_interval, c.roc_auc) == (0, None, 0, None, None)
     assert (d.precision, d.recall, d.f1) == (None, None, None)
     assert e.macro.precision == 0.5 / 3  # d, neither present nor predicted, is left out
-    assert a.recall_interval == wilson(1, 1)
+    assert a.recall_interval == wilson_interval(1, 1)
 
 
 def test_one_image_one_class() -> None:
@@ -158,7 +159,7 @@ def test_json_round_trip_and_contract(cifar: Evaluation) -> None:
         for figure in ("roc_auc", "average_precision"):
             low, high = scores[f"{figure}_interval"]
             assert low < scores[figure] < high
-    assert value["accuracy_interval"] == list(wilson(8118, 10_000))
+    assert value["accuracy_interval"] == list(wilson_interval(8118, 10_000))
 
 
 @pytest.fixture
@@ -172,7 +173,7 @@ def test_views_round_trip_and_may_be_missing(cifar: Evaluation, viewed: Evaluati
     value = json.loads(json.dumps(viewed.to_json(), allow_nan=False))
     assert Evaluation.from_json(value) == viewed
     assert list(value["views"]) == ["n", "accuracy", "accuracy_interval", "loss"]
-    assert value["views"]["accuracy_interval"] == list(wilson(8118, 10_000))
+    assert value["views"]["accuracy_interval"] == list(wilson_interval(8118, 10_000))
     assert value["views"]["loss"] != value["loss"]
     assert {**value, "views": None} == cifar.to_json()
     del value["views"]  # as files were before
@@ -218,7 +219,7 @@ def test_from_json_refuses_other_things(cifar: Evaluation) -> None:
     ],
 )
 def test_percent(fraction: float | None, n: int, shown: str) -> None:
-    assert percent(fraction, n) == shown
+    assert format_percent(fraction, n) == shown
 
 
 def test_shows_itself(cifar: Evaluation) -> None:
@@ -233,7 +234,7 @@ def test_shows_hostile_names_harmlessly(judge: Callable[..., Evaluation]) -> Non
     e = judge([[3, 1], [0, 4]], ["<script>alert(1)</script>\u202e\x1b[31m", "x" * 5000], split="<b>")
     tags: list[str] = []
     parser = HTMLParser()
-    parser.handle_starttag = lambda tag, attrs: tags.append(tag)  # type: ignore[method-assign]
+    parser.handle_starttag = lambda tag, _: tags.append(tag)  # type: ignore[method-assign]
     parser.feed(e._repr_html_())
     assert set(tags) == {"p", "table", "thead", "tbody", "tr", "th", "td"}
     for text in (str(e), e._repr_html_()):

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from foveal.evaluation.predict import BATCH, View, averaged_logits, logits, views_to_average
+from foveal.evaluation.predict import BATCH_SIZE, View, average_logits, compute_logits, make_tta_views
 
 Fold = Callable[[int, int], int]
 
@@ -89,15 +89,15 @@ def naive(
 @pytest.mark.parametrize("mirrored", [True, False])
 def test_views_are_averaged_as_the_contract_says(channels: int, *, mirrored: bool) -> None:
     network = Toy(5, channels).eval()
-    images = images_of(BATCH + 30, 5, channels)
-    rows = np.random.default_rng(2).permutation(len(images))[: BATCH + 7]
+    images = images_of(BATCH_SIZE + 30, 5, channels)
+    rows = np.random.default_rng(2).permutation(len(images))[: BATCH_SIZE + 7]
     right = SIX if mirrored else THREE
-    views = views_to_average(mirrored=mirrored)
-    plain = logits(network, images, rows)
-    found = averaged_logits(network, images, rows, views=views, plain=plain)
+    views = make_tta_views(flip=mirrored)
+    plain = compute_logits(network, images, rows)
+    found = average_logits(network, images, rows, views=views, first_logits=plain)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found, naive(network, images[rows], right), atol=1e-5)
-    all_rows = averaged_logits(network, images, views=views, plain=logits(network, images))
+    all_rows = average_logits(network, images, views=views, first_logits=compute_logits(network, images))
     np.testing.assert_array_equal(all_rows[rows[:5]].argmax(1), found[:5].argmax(1))
 
     few = images[rows[:20]]
@@ -119,37 +119,37 @@ def test_an_image_moves_and_is_mirrored() -> None:
     image = np.arange(16, dtype=np.uint8).reshape(1, 4, 4, 1)
 
     def seen(**how: int) -> list[list[int]]:
-        return View(weight=1, **how).of(image)[0, :, :, 0].tolist()  # type: ignore[arg-type]
+        return View(weight=1, **how).apply(image)[0, :, :, 0].tolist()  # type: ignore[arg-type]
 
     assert seen() == image[0, :, :, 0].tolist()
-    assert seen(mirrored=True) == [[3, 2, 1, 0], [7, 6, 5, 4], [11, 10, 9, 8], [15, 14, 13, 12]]
+    assert seen(flipped=True) == [[3, 2, 1, 0], [7, 6, 5, 4], [11, 10, 9, 8], [15, 14, 13, 12]]
     assert seen(shift=1) == [[5, 4, 5, 6], [1, 0, 1, 2], [5, 4, 5, 6], [9, 8, 9, 10]]
     assert seen(shift=-1) == [[5, 6, 7, 6], [9, 10, 11, 10], [13, 14, 15, 14], [9, 10, 11, 10]]
-    assert seen(shift=1, mirrored=True) == [row[::-1] for row in seen(shift=1)]
+    assert seen(shift=1, flipped=True) == [row[::-1] for row in seen(shift=1)]
 
 
 @pytest.mark.parametrize(("mirrored", "n"), [(True, 6), (False, 3)])
 def test_as_many_views_as_it_says(n: int, *, mirrored: bool) -> None:
-    views = views_to_average(mirrored=mirrored)
+    views = make_tta_views(flip=mirrored)
     assert len(set(views)) == n
     assert sum(view.weight for view in views) == 1
-    assert any(view.mirrored for view in views) is mirrored
+    assert any(view.flipped for view in views) is mirrored
     assert all(a.weight >= b.weight for a, b in pairwise(views))
 
     network = Toy(4, 1)
-    images = images_of(2 * BATCH + 1, 4, 1)
-    plain = logits(network, images)
-    averaged_logits(network, images, views=views, plain=plain)
+    images = images_of(2 * BATCH_SIZE + 1, 4, 1)
+    plain = compute_logits(network, images)
+    average_logits(network, images, views=views, first_logits=plain)
     assert sum(network.seen) == n * len(images)  # what it costs
-    assert max(network.seen) == BATCH
+    assert max(network.seen) == BATCH_SIZE
 
 
 def test_dropout_is_off_meanwhile_and_the_network_left_as_it_was() -> None:
     network = Toy(4, 3).train()
     images = images_of(9, 4, 3)
-    views = views_to_average(mirrored=True)
-    plain = logits(network, images)
-    once, again = (averaged_logits(network, images, views=views, plain=plain) for _ in range(2))
+    views = make_tta_views(flip=True)
+    plain = compute_logits(network, images)
+    once, again = (average_logits(network, images, views=views, first_logits=plain) for _ in range(2))
     assert np.array_equal(once, again)
     assert network.training
-    assert np.array_equal(plain, logits(network.eval(), images))  # what was given stays as it was
+    assert np.array_equal(plain, compute_logits(network.eval(), images))  # what was given stays as it was

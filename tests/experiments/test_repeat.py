@@ -11,9 +11,12 @@ import pytest
 
 import foveal
 from foveal.cli.main import main
+from foveal.data.options import DataOptions
 from foveal.errors import DataError, Interrupted, RecipeError, RunError
 from foveal.experiments import repeat as repeating
-from foveal.experiments.repeat import load
+from foveal.experiments.repeat import load_group
+from foveal.files.atomic import write_json_with_digest
+from foveal.run.options import TrainRequest
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +24,8 @@ def group(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
     out = tmp_path_factory.mktemp("group") / "three"
-    foveal.repeat(few_digits, runs=3, recipe="model-s-02", settings=small, out=out, cache=cache)
+    data = DataOptions(few_digits, cache=cache)
+    foveal.repeat(data, runs=3, recipe="model-s-02", settings=small, out=out)
     return out
 
 
@@ -32,15 +36,14 @@ def weights(run: Path) -> bytes:
 def test_runs_of_several_seeds(
     group: Path, few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
-    found = load(group)
+    found = load_group(group)
     assert [run.path.name for run in found.runs] == ["seed-0", "seed-1", "seed-2"]
     accuracies = [run.evaluation("test").accuracy for run in found.runs]
     assert list(found.accuracies) == accuracies
     assert found.accuracy.mean == pytest.approx(np.mean(accuracies))
-    assert found.sources is not None
-    alone = foveal.train(
-        few_digits, recipe="model-s-02", settings=small, out=tmp_path / "run", cache=cache, seed=2
-    )
+    assert found.variance_components is not None
+    data = DataOptions(few_digits, cache=cache)
+    alone = foveal.train(data, recipe="model-s-02", settings=small, out=tmp_path / "run", seed=2)
     assert weights(alone.path) == weights(group / "seed-2")
     told = str(found)
     assert "3 seeds, 30 test images: mean accuracy" in told
@@ -58,25 +61,25 @@ def test_it_goes_on_where_it_stopped(
 ) -> None:
     """Ctrl-C in the middle of the second run; then the same call again, and once more with a run more."""
     out = tmp_path / "three"
-    again = {"recipe": "model-s-02", "settings": small, "out": out, "cache": cache}
-    real = repeating.train
+    data = DataOptions(few_digits, cache=cache)
+    again = {"recipe": "model-s-02", "settings": small, "out": out}
+    real = repeating.start_run
 
-    def pressed(*arguments: object, seed: int, **options: object) -> object:
-        if seed == 1:
-            options["augment"] = None
+    def pressed(request: TrainRequest) -> object:
+        if request.seed == 1:
             os.kill(os.getpid(), signal.SIGINT)
-        return real(*arguments, seed=seed, **options)
+        return real(request)
 
     with monkeypatch.context() as patch:
-        patch.setattr(repeating, "train", pressed)
+        patch.setattr(repeating, "start_run", pressed)
         with pytest.raises((Interrupted, KeyboardInterrupt)):
-            foveal.repeat(few_digits, runs=2, **again)
+            foveal.repeat(data, runs=2, **again)
     with pytest.raises(RunError):
-        load(out)
-    foveal.repeat(few_digits, runs=2, **again)
-    found = foveal.repeat(few_digits, runs=3, **again)
+        load_group(out)
+    foveal.repeat(data, runs=2, **again)
+    found = foveal.repeat(data, runs=3, **again)
     assert [weights(run.path) for run in found.runs] == [weights(group / f"seed-{seed}") for seed in range(3)]
-    assert len(foveal.repeat(few_digits, runs=1, **again).runs) == 1  # what is there beside stays
+    assert len(foveal.repeat(data, runs=1, **again).runs) == 1  # what is there beside stays
 
 
 def test_the_command(
@@ -99,28 +102,28 @@ def test_the_command(
 def test_other_runs_in_the_folder_are_refused(
     group: Path, few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
-    same = {"recipe": "model-s-02", "settings": small, "cache": cache}
+    data = DataOptions(few_digits, cache=cache)
+    same = {"recipe": "model-s-02", "settings": small}
     with pytest.raises(RunError, match="holds runs with recipe"):
-        foveal.repeat(few_digits, out=group, **{**same, "recipe": "digits"})
+        foveal.repeat(data, out=group, **{**same, "recipe": "digits"})
     (tmp_path / "something").touch()
     with pytest.raises(RunError, match="no group of runs"):
-        foveal.repeat(few_digits, out=tmp_path, **same)
+        foveal.repeat(data, out=tmp_path, **same)
     with pytest.raises(RecipeError, match="one is the least"):
-        foveal.repeat(few_digits, runs=0, out=tmp_path / "x", **same)
+        foveal.repeat(data, runs=0, out=tmp_path / "x", **same)
     (tmp_path / "broken").mkdir()
-    (tmp_path / "broken" / "group.json").write_text('{"schema": 1}')
-    with pytest.raises(RunError, match="no group of runs"):
-        load(tmp_path / "broken")
+    write_json_with_digest(tmp_path / "broken" / "group.json", {"schema": 1})
+    with pytest.raises(RunError, match="not as Foveal wrote it: group lacks asked, runs"):
+        load_group(tmp_path / "broken")
 
 
 def test_where_each_seed_divides_anew_nothing_is_split(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     flat = Path(shutil.copytree(few_digits / "train", tmp_path / "data"))
-    found = foveal.repeat(
-        flat, runs=2, recipe="model-s-02", settings=small, out=tmp_path / "two", cache=cache
-    )
-    assert found.sources is None
+    data = DataOptions(flat, cache=cache)
+    found = foveal.repeat(data, runs=2, recipe="model-s-02", settings=small, out=tmp_path / "two")
+    assert found.variance_components is None
     assert "divides the images anew" in str(found)
 
 
@@ -133,17 +136,17 @@ def test_recipes_are_compared_by_their_groups(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     worse = [*small, "epochs=1", "learning_rate=0.00001"]
-    how = {"recipe": "model-s-02", "settings": worse, "cache": cache}
-    other = foveal.repeat(few_digits, runs=3, out=tmp_path / "worse", **how)
+    data = DataOptions(few_digits, cache=cache)
+    other = foveal.repeat(data, runs=3, recipe="model-s-02", settings=worse, out=tmp_path / "worse")
     found = foveal.compare(group, other)
     (pair,) = found.pairs
-    assert pair.difference == pytest.approx(other.accuracy.mean - load(group).accuracy.mean)
+    assert pair.difference == pytest.approx(other.accuracy.mean - load_group(group).accuracy.mean)
     assert pair.difference < 0
-    assert [each["runs"] for each in found.groups] == [3, 3]
+    assert [each.runs for each in found.groups] == [3, 3]
     seconds = [run.summary()["seconds"] for run in other.runs]
-    assert found.groups[1]["seconds"] == pytest.approx(sum(seconds) / 3)
-    assert found.groups[1]["parameters"] == 2987
-    same = foveal.compare(group, load(group)).pairs[0]
+    assert found.groups[1].seconds == pytest.approx(sum(seconds) / 3)
+    assert found.groups[1].parameters == 2987
+    same = foveal.compare(group, load_group(group)).pairs[0]
     assert (same.difference, same.verdict) == (0.0, "cannot be told apart")
     assert main(["compare", str(group), str(other.path), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
@@ -163,5 +166,6 @@ def test_refused_data_leave_nothing_in_the_way(few_digits: Path, cache: Path, tm
     assert not out.exists()
     out.mkdir()  # as a kill leaves it that comes before the group's file is there
     small = ["epochs=1", "size=8"]
-    found = foveal.repeat(few_digits, runs=1, recipe="model-s-02", settings=small, out=out, cache=cache)
+    data = DataOptions(few_digits, cache=cache)
+    found = foveal.repeat(data, runs=1, recipe="model-s-02", settings=small, out=out)
     assert len(found.runs) == 1

@@ -6,19 +6,27 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import foveal
-from foveal import recipes
-from foveal import settings as changes
 from foveal.cli.main import main
+from foveal.data.arrays import Arrays
+from foveal.data.options import DataOptions
 from foveal.errors import DataError, Interrupted, RecipeError, RunError
 from foveal.experiments import tune as tuning
-from foveal.experiments.study import Study, load
-from foveal.results import Run
+from foveal.experiments.study import Study, load_study
+from foveal.experiments.tune import TuneRequest, search
+from foveal.files.atomic import write_json_with_digest
+from foveal.files.events import Event
+from foveal.recipe import builtin, overrides
+from foveal.run.options import TrainOptions
+from foveal.run.run import Run
 
 ABSURD = "learning_rate=0.003,30"
 """Either learns, or does not."""
@@ -30,13 +38,12 @@ def study(
 ) -> Study:
     """A study of both, and of some seven more."""
     return foveal.tune(
-        few_digits,
+        DataOptions(few_digits, cache=cache),
         trials=8,
         recipe="model-s-02",
         settings=small,
         over=[ABSURD, "dropout=0.1,0.3,0.5,0.9"],
         out=tmp_path_factory.mktemp("study") / "eight",
-        cache=cache,
     )
 
 
@@ -44,12 +51,12 @@ def without(settings: tuple[str, ...], key: str) -> list[str]:
     return [each for each in settings if not each.startswith(f"{key}=")]
 
 
-def events(study: Path, name: str) -> list[dict[str, Any]]:
+def events(study: Path, name: str) -> list[Event]:
     return [
         event
         for trial in sorted(study.glob("trial-*"))
         for event in Run(trial).folder.events()
-        if event["event"] == name
+        if event.event == name
     ]
 
 
@@ -78,7 +85,7 @@ def test_pruned_trials_are_recorded(study: Study) -> None:
 
 def test_the_test_split_is_opened_once_for_the_winner(study: Study) -> None:
     assert len(events(study.path, "test split opened")) == 1
-    assert [event["event"] for event in Run(study.winner.path).folder.events()].count("evaluated") == 1
+    assert [event.event for event in Run(study.winner.path).folder.events()].count("evaluated") == 1
     assert study.test is not None
     assert study.test.accuracy == Run(study.winner.path).evaluation("test").accuracy
     assert study.openings == 1
@@ -111,16 +118,16 @@ def test_more_trials_add_and_nothing_is_trained_twice(
     study: Study, few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     """A study of 3 that becomes one of 8 has the trials of one of 8."""
+    data = DataOptions(few_digits, cache=cache)
     asked = {
         "recipe": "model-s-02",
         "settings": small,
         "over": [ABSURD, "dropout=0.1,0.3,0.5,0.9"],
         "out": tmp_path / "grown",
-        "cache": cache,
     }
-    three = foveal.tune(few_digits, trials=3, **asked)
+    three = foveal.tune(data, trials=3, **asked)
     before = {each.path: (each.path / "events.jsonl").read_bytes() for each in three.trials}
-    grown = foveal.tune(few_digits, trials=8, **asked)
+    grown = foveal.tune(data, trials=8, **asked)
     assert [(each.settings, each.state) for each in grown.trials] == [
         (each.settings, each.state) for each in study.trials
     ]
@@ -129,7 +136,7 @@ def test_more_trials_add_and_nothing_is_trained_twice(
     assert grown.openings == len(events(grown.path, "test split opened")) <= 2
     with pytest.raises(RunError, match=r"holds a study in which dropout|in which model.dropout was 0.5"):
         foveal.tune(
-            few_digits,
+            data,
             trials=8,
             **asked
             | {"settings": [*small, "plateau.patience=9"], "recipe": "model-s-02"}
@@ -144,7 +151,7 @@ def test_more_trials_add_and_nothing_is_trained_twice(
         ({"over": ["dropout=0.1,0.3"]}, "in which space was"),
         ({"settings": []}, "in which model.widths was [8] and is"),
         ({"recipe": "model-s-03"}, "in which name was"),
-        ({"validation": "test"}, "validation"),
+        ({"data": {"validation": "test"}}, "validation"),
     ],
 )
 def test_a_changed_study_is_refused(
@@ -155,13 +162,13 @@ def test_a_changed_study_is_refused(
         "settings": small,
         "over": [ABSURD, "dropout=0.1,0.3,0.5,0.9"],
         "out": study.path,
-        "cache": cache,
         "trials": 9,
     }
+    data = DataOptions(few_digits, cache=cache, **change.pop("data", {}))
     with pytest.raises(RunError) as caught:
-        foveal.tune(few_digits, **asked | change)
+        foveal.tune(data, **asked | change)
     assert said in str(caught.value)
-    assert len(load(study.path).trials) == 8
+    assert len(load_study(study.path).trials) == 8
 
 
 def test_other_data_are_refused(
@@ -169,12 +176,13 @@ def test_other_data_are_refused(
 ) -> None:
     import shutil
 
-    data = Path(shutil.copytree(few_digits, tmp_path / "data"))
-    asked = {"recipe": "model-s-02", "settings": small, "out": tmp_path / "study", "cache": cache}
+    folder = Path(shutil.copytree(few_digits, tmp_path / "data"))
+    data = DataOptions(folder, cache=cache)
+    asked = {"recipe": "model-s-02", "settings": small, "out": tmp_path / "study"}
     foveal.tune(data, trials=1, **asked)
     with pytest.raises(RunError, match="in which data was"):
-        foveal.tune(few_digits, trials=2, **asked)
-    next((data / "train" / "0").iterdir()).unlink()
+        foveal.tune(DataOptions(few_digits, cache=cache), trials=2, **asked)
+    next((folder / "train" / "0").iterdir()).unlink()
     with pytest.raises(RunError, match="other data"):
         foveal.tune(data, trials=2, **asked)
 
@@ -187,7 +195,11 @@ def test_a_study_without_a_test_split(
     (data / "train").symlink_to(few_digits / "train")
     (data / "val").symlink_to(few_digits / "test")
     found = foveal.tune(
-        data, trials=2, recipe="model-s-02", settings=small, out=tmp_path / "study", cache=cache
+        DataOptions(data, cache=cache),
+        trials=2,
+        recipe="model-s-02",
+        settings=small,
+        out=tmp_path / "study",
     )
     assert found.test is None
     assert found.to_json()["test"] is None
@@ -197,16 +209,17 @@ def test_a_study_without_a_test_split(
 @pytest.mark.parametrize(
     ("asked", "said"),
     [
-        ({"minutes": 0}, "above 0"),
+        ({"budget": "0m"}, "above 0"),
+        ({"budget": "10"}, "write a number and a unit"),
         ({"trials": 0}, "one is the least"),
-        ({"validation": "none"}, "nothing to judge"),
+        ({"data": {"validation": "None"}}, "nothing to judge"),
         ({"over": ["dropout=0.1,0.2"], "settings": ["dropout=0.3"]}, "is searched, so --set"),
         ({"over": ["dropout"]}, "not of the form"),
     ],
 )
 def test_what_is_refused(few_digits: Path, tmp_path: Path, asked: dict[str, Any], said: str) -> None:
     with pytest.raises(RecipeError) as caught:
-        foveal.tune(few_digits, out=tmp_path / "study", **asked)
+        foveal.tune(DataOptions(few_digits, **asked.pop("data", {})), out=tmp_path / "study", **asked)
     assert said in str(caught.value)
     assert not (tmp_path / "study").exists()
 
@@ -217,7 +230,7 @@ def test_refused_data_leave_nothing_that_stands_in_the_way(
     asked = {"trials": 1, "recipe": "model-s-02", "settings": small, "out": tmp_path / "study"}
     with pytest.raises(DataError):
         foveal.tune(tmp_path / "nowhere", **asked)
-    assert foveal.tune(few_digits, cache=cache, **asked).winner.number == 0
+    assert foveal.tune(DataOptions(few_digits, cache=cache), **asked).winner.number == 0
 
 
 def test_without_optuna_nothing_is_begun(few_digits: Path, tmp_path: Path) -> None:
@@ -259,11 +272,13 @@ def test_a_folder_of_something_else_is_left_alone(few_digits: Path, tmp_path: Pa
 def test_a_budget_ends_in_time_and_one_trial_always_runs(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
-    asked = {"recipe": "model-s-02", "settings": small, "cache": cache}
-    spent = foveal.tune(few_digits, minutes=1, spent=60, out=tmp_path / "spent", **asked)
+    data = DataOptions(few_digits, cache=cache)
+    asked = {"recipe": "model-s-02", "settings": small}
+    request = TuneRequest(data=data, budget="1m", out=tmp_path / "spent", **asked)
+    spent = search(request, seconds_spent=60)
     assert [each.state for each in spent.trials] == ["trained"]
     began = time.monotonic()
-    found = foveal.tune(few_digits, minutes=0.1, out=tmp_path / "timed", **asked)
+    found = foveal.tune(data, budget="6s", out=tmp_path / "timed", **asked)
     assert time.monotonic() - began < 6 + 1  # the machine may be busy
     assert len(found.trials) > 1
 
@@ -272,15 +287,16 @@ def test_a_trial_that_would_end_too_late_is_cut_short(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second takes far longer than the first, which nobody could know."""
-    monkeypatch.setattr(tuning, "lags", lambda *_: False)
+    monkeypatch.setattr(tuning, "lags_behind", lambda *_: False)
     found = foveal.tune(
-        few_digits,
-        minutes=0.08,
+        DataOptions(few_digits, cache=cache),
+        budget="4.8s",
         trials=2,
-        recipe=changes.change(recipes.load("model-s-02"), [*small, "early_stopping=none"])[0],
+        recipe=overrides.apply_settings(builtin.load_recipe("model-s-02"), [*small, "early_stopping=none"])[
+            0
+        ],
         over=["epochs=3,1000000"],
         out=tmp_path / "study",
-        cache=cache,
     )
     assert [each.state for each in found.trials] == ["trained", "out of time"]
     assert found.winner.number == 0
@@ -291,13 +307,12 @@ def test_a_trial_that_diverges_is_recorded(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     found = foveal.tune(
-        few_digits,
+        DataOptions(few_digits, cache=cache),
         trials=2,
         recipe="model-s-02",
         settings=[*without(small, "momentum"), "optimizer=sgd", "model.batch_norm=false"],
         over=["learning_rate=0.01,1e30"],
         out=tmp_path / "study",
-        cache=cache,
     )
     assert [each.state for each in found.trials] == ["trained", "diverged"]
     assert found.trials[1].accuracy is None
@@ -309,13 +324,12 @@ def test_every_combination_once(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path
 ) -> None:
     found = foveal.tune(
-        few_digits,
+        DataOptions(few_digits, cache=cache),
         trials=9,
         recipe="model-s-02",
         settings=small,
         over=["dropout=0.1,0.5", "label_smoothing=0,0.1"],
         out=tmp_path / "study",
-        cache=cache,
     )
     assert len(found.trials) == 4
     assert found.trials[0].settings == {"model.dropout": "0.5", "label_smoothing": "0"}
@@ -324,33 +338,29 @@ def test_every_combination_once(
 def test_ctrl_c_saves_and_says_how_to_go_on(
     few_digits: Path, cache: Path, small: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    asked = {
-        "trials": 3,
-        "recipe": "model-s-02",
-        "settings": small,
-        "out": tmp_path / "study",
-        "cache": cache,
-    }
+    data = DataOptions(few_digits, cache=cache)
+    asked = {"trials": 3, "recipe": "model-s-02", "settings": small, "out": tmp_path / "study"}
     real = tuning.train
 
-    def pressed(*arguments: Any, out: Path, stop: Any, **options: Any) -> Run:
+    def pressed(*arguments: Any, out: Path, options: TrainOptions, **more: Any) -> Run:
         def stopped(record: Any) -> bool:
             if out.name == "trial-001":
                 os.kill(os.getpid(), signal.SIGINT)
-            return bool(stop(record))
+            assert options.stop is not None
+            return options.stop(record)
 
-        return real(*arguments, out=out, stop=stopped, **options)
+        return real(*arguments, out=out, options=replace(options, stop=stopped), **more)
 
     with monkeypatch.context() as patch:
         patch.setattr(tuning, "train", pressed)
         with pytest.raises(
             Interrupted, match=r"interrupted in trial 1, .* same command with --out"
         ) as caught:
-            foveal.tune(few_digits, **asked)
+            foveal.tune(data, **asked)
     assert caught.value.exit_code == 130
     assert Run(tmp_path / "study" / "trial-001").folder.state == "interrupted"
-    found = foveal.tune(few_digits, **asked)
-    whole = foveal.tune(few_digits, **asked | {"out": tmp_path / "whole"})
+    found = foveal.tune(data, **asked)
+    whole = foveal.tune(data, **asked | {"out": tmp_path / "whole"})
     assert [weights(each.path) for each in found.trials] == [weights(each.path) for each in whole.trials]
 
 
@@ -412,8 +422,17 @@ def test_the_command(
     assert len(events(study.path, "test split opened")) == 1  # looked at three times
 
 
+def test_images_in_memory_are_refused(tmp_path: Path) -> None:
+    arrays = Arrays(images=np.zeros((2, 8, 8, 1), np.uint8), labels=np.arange(2), classes=("a", "b"))
+    with pytest.raises(DataError, match="cannot be resumed"):
+        foveal.tune(arrays, trials=1, out=tmp_path / "study")
+    assert not (tmp_path / "study").exists()
+
+
 def test_a_damaged_study_is_refused(study: Study, few_digits: Path, tmp_path: Path) -> None:
     for text in ("{", "[]", '{"schema": 1}', '{"schema": 1, "asked": 3, "again": [], "trials": []}'):
         (tmp_path / "study.json").write_text(text)
+        with suppress(ValueError, AttributeError):
+            write_json_with_digest(tmp_path / "study.json", json.loads(text))
         with pytest.raises(RunError):
             foveal.tune(few_digits, trials=1, out=tmp_path)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from foveal.engine.compiled import loaded, without_kernels
-from foveal.models.layers import ConvolutionUnit, Dropout, RectifiedUnit
+from foveal.engine.compiled import library_or_none, without_kernels
+from foveal.models.layers import ConvolutionUnit, Dropout, FusedLayers
 
 
 def maps_of(*shape: int, seed: int = 0) -> Tensor:
@@ -94,7 +94,7 @@ def test_a_rectified_unit_is_its_layers(pooled: bool, channels: int, width: int,
         ).train(training)
         nn.init.normal_(layers[2].weight)
     mine = copy.deepcopy(layers)
-    unit = RectifiedUnit(mine[0], mine[2], pooled, list(mine))
+    unit = FusedLayers(mine[0], mine[2], pooled, list(mine))
     maps = maps_of(3, channels, 7, 6)
     alike(results(unit, maps, list(mine.parameters())), results(layers, maps, list(layers.parameters())))
     for one, other in zip(mine.buffers(), layers.buffers(), strict=True):
@@ -114,5 +114,5 @@ def test_dropout_is_nothing_in_evaluation_and_torchs_without_kernels() -> None:
         torch.manual_seed(1)
         found = layer(numbers)
     assert set(found.tolist()) == {0.0, 2.0}
-    if loaded() is not None:
+    if library_or_none() is not None:
         assert not torch.equal(found, expected)

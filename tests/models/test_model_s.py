@@ -6,12 +6,12 @@ from torch import Tensor, nn
 
 from foveal.engine.compiled import without_kernels
 from foveal.models import registry
-from foveal.models.layers import RectifiedUnit
-from foveal.recipe import ModelS
+from foveal.models.layers import FusedLayers
+from foveal.recipe.networks import ModelS
 
 
 def network_of(config: ModelS, *, size: int = 16, channels: int = 3) -> nn.Module:
-    network = registry.build(config, size=size, channels=channels, classes=4, seed=0)
+    network = registry.build_network(config, size=size, channels=channels, classes=4, seed=0)
     random = torch.Generator().manual_seed(1)
     for layer in network:
         if isinstance(layer, nn.BatchNorm2d):
@@ -28,7 +28,7 @@ def pictures(n: int, size: int, channels: int) -> Tensor:
 
 def test_the_names_in_a_model_file_are_the_layer_tables() -> None:
     """conv2d, batch_normalization, …: as before the kernels, so that older files still load."""
-    network = registry.build(ModelS(), size=32, channels=3, classes=10, seed=0)
+    network = registry.build_network(ModelS(), size=32, channels=3, classes=10, seed=0)
     names = []
     for number in range(6):
         suffix = f"_{number}" if number else ""
@@ -37,7 +37,7 @@ def test_the_names_in_a_model_file_are_the_layer_tables() -> None:
         names += [f"batch_normalization{suffix}.{each}" for each in norms]
     names += [f"{layer}.{each}" for layer in ("dense", "logits") for each in ("weight", "bias")]
     assert list(network.state_dict()) == names
-    table = [row.name for row in registry.layer_table(network, size=32, channels=3)]
+    table = [row.name for row in registry.list_layers(network, size=32, channels=3)]
     assert {name.rpartition(".")[0] for name in names} <= set(table)
     assert len(table) == len(list(network)) == 28
 
@@ -74,13 +74,13 @@ def test_with_kernels_and_without_it_says_the_same(config: ModelS, size: int, tr
 def test_units_run_in_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else everything above would compare torch with itself."""
     seen: list[tuple[bool, int]] = []
-    run = RectifiedUnit.__call__
+    run = FusedLayers.__call__
 
-    def note(unit: RectifiedUnit, maps: Tensor) -> Tensor:
+    def note(unit: FusedLayers, maps: Tensor) -> Tensor:
         seen.append((unit.pooled, len(unit.layers)))
         return run(unit, maps)
 
-    monkeypatch.setattr(RectifiedUnit, "__call__", note)
+    monkeypatch.setattr(FusedLayers, "__call__", note)
     network_of(CONFIGS[0])(pictures(2, 16, 3))
     assert seen == [(False, 3), (True, 4)] * 2
     seen.clear()

@@ -4,10 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from foveal import recipe as recipes
 from foveal.errors import ModelError
 from foveal.models import registry
 from foveal.models.layers import FlattenLast, Rescale
+from foveal.recipe.networks import Custom, ModelS
 
 SUMMARY = [
     ("rescaling", (32, 32, 3), 0),
@@ -37,11 +37,11 @@ SUMMARY = [
 
 @pytest.fixture
 def network() -> nn.Module:
-    return registry.build(recipes.ModelS(), size=32, channels=3, classes=10, seed=0)
+    return registry.build_network(ModelS(), size=32, channels=3, classes=10, seed=0)
 
 
 def test_the_layer_table_is_the_notebooks_summary(network: nn.Module) -> None:
-    rows = registry.layer_table(network, size=32, channels=3)
+    rows = registry.list_layers(network, size=32, channels=3)
     found = [(row.name, row.output, row.trainable + row.other) for row in rows if row.kind != "ReLU"]
     assert found == SUMMARY
     assert (sum(row.trainable for row in rows), sum(row.other for row in rows)) == (815_018, 896)
@@ -50,7 +50,7 @@ def test_the_layer_table_is_the_notebooks_summary(network: nn.Module) -> None:
 def test_describing_a_network_changes_nothing(network: nn.Module) -> None:
     before = {name: each.clone() for name, each in network.state_dict().items()}
     network.train()
-    registry.layer_table(network, size=32, channels=3)
+    registry.list_layers(network, size=32, channels=3)
     assert network.training
     assert all(torch.equal(each, before[name]) for name, each in network.state_dict().items())
     assert not network[0]._forward_hooks
@@ -58,8 +58,8 @@ def test_describing_a_network_changes_nothing(network: nn.Module) -> None:
 
 def test_the_seed_draws_the_weights_and_nothing_else_does(network: nn.Module) -> None:
     torch.manual_seed(123)
-    again = registry.build(recipes.ModelS(), size=32, channels=3, classes=10, seed=0)
-    other = registry.build(recipes.ModelS(), size=32, channels=3, classes=10, seed=1)
+    again = registry.build_network(ModelS(), size=32, channels=3, classes=10, seed=0)
+    other = registry.build_network(ModelS(), size=32, channels=3, classes=10, seed=1)
     weight = network.state_dict()["conv2d_3.weight"]
     assert torch.equal(again.state_dict()["conv2d_3.weight"], weight)
     assert not torch.equal(other.state_dict()["conv2d_3.weight"], weight)
@@ -67,8 +67,8 @@ def test_the_seed_draws_the_weights_and_nothing_else_does(network: nn.Module) ->
 
 @pytest.mark.parametrize(("size", "channels", "classes"), [(8, 1, 2), (20, 3, 7), (96, 3, 100)])
 def test_any_size_gives_a_logit_a_class(size: int, channels: int, classes: int) -> None:
-    network = registry.build(
-        recipes.ModelS(widths=(4, 4, 4)), size=size, channels=channels, classes=classes, seed=0
+    network = registry.build_network(
+        ModelS(widths=(4, 4, 4)), size=size, channels=channels, classes=classes, seed=0
     )
     images = torch.zeros((2, size, size, channels), dtype=torch.uint8)
     assert network(images).shape == (2, classes)
@@ -83,4 +83,4 @@ def test_rescaling_and_flattening_keep_the_order_of_channels() -> None:
 
 def test_a_network_by_name_alone_is_refused() -> None:
     with pytest.raises(ModelError, match=r"your own class os\.system"):
-        registry.build(recipes.Custom(architecture="os.system"), size=8, channels=3, classes=2, seed=0)
+        registry.build_network(Custom(architecture="os.system"), size=8, channels=3, classes=2, seed=0)

@@ -10,15 +10,16 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from foveal.data.decode import Decoding
-from foveal.deployment.bundle import Bundle, load
+from foveal.deployment.bundle import Bundle, load_bundle
 from foveal.engine.compiled import without_kernels
-from foveal.evaluation.predict import logits
+from foveal.evaluation.predict import compute_logits
 from foveal.models import registry
-from foveal.models.sprint import EPSILON, Network, whitening_filters
-from foveal.recipe import Recipe, Sprint
-from foveal.recipes import sprint
+from foveal.models.sprint import WHITENING_EPSILON, SprintNetwork, compute_whitening
+from foveal.recipe.builtin import sprint
+from foveal.recipe.networks import Sprint
+from foveal.recipe.recipe import Recipe
 from foveal.training import optimizers
-from foveal.training.epoch import training_loss
+from foveal.training.epoch import compute_training_loss
 
 
 def pictures(n: int, size: int, channels: int, seed: int = 0) -> Tensor:
@@ -34,11 +35,11 @@ def pictures(n: int, size: int, channels: int, seed: int = 0) -> Tensor:
 
 def network_of(
     config: Sprint | None = None, *, channels: int = 3, size: int = 16, prepared: bool = True
-) -> Network:
-    made = registry.build(config or Sprint(), size=size, channels=channels, classes=4, seed=0)
-    assert isinstance(made, Network)
+) -> SprintNetwork:
+    made = registry.build_network(config or Sprint(), size=size, channels=channels, classes=4, seed=0)
+    assert isinstance(made, SprintNetwork)
     if prepared:
-        registry.prepare(made, pictures(50, size, channels))
+        registry.prepare_network(made, pictures(50, size, channels))
     return made
 
 
@@ -58,7 +59,7 @@ def floats(images: Tensor) -> Tensor:
 def test_components_are_uncorrelated_and_of_variance_one(channels: int) -> None:
     images = floats(pictures(200, 16, channels))
     n = 4 * channels
-    weight, bias = whitening_filters(images, 2 * n)
+    weight, bias = compute_whitening(images, 2 * n)
     made = components(weight, bias, images)
     second = made @ made.T / made.shape[1]
     # Variances are λ / (λ + EPSILON), which is one but for the faintest components.
@@ -74,15 +75,15 @@ def test_components_are_uncorrelated_and_of_variance_one(channels: int) -> None:
 
 def test_few_filters_are_the_leading_components() -> None:
     images = floats(pictures(100, 16, 3))
-    all_of_them, _ = whitening_filters(images, 24)
-    few, _ = whitening_filters(images, 10)
+    all_of_them, _ = compute_whitening(images, 24)
+    few, _ = compute_whitening(images, 10)
     assert torch.equal(few[:5], all_of_them[:5])
     assert torch.equal(few[5:], -all_of_them[:5])
 
 
 def test_where_there_are_more_filters_than_components_they_come_again() -> None:
     """A grey patch of four pixels has four components, so eight filters. None is zero: see below."""
-    weight, bias = whitening_filters(floats(pictures(50, 8, 1)), 20)
+    weight, bias = compute_whitening(floats(pictures(50, 8, 1)), 20)
     assert (weight.flatten(1).norm(dim=1) > 0.1).all()
     for part in (weight, bias):
         assert torch.equal(part[8:16], part[:8])
@@ -95,10 +96,10 @@ def test_grey_images_train_with_gradients_of_the_usual_size(kernels: bool) -> No
     network = network_of(channels=1, size=16)
     images, labels = pictures(16, 16, 1, seed=2), torch.arange(16) % 4
     if kernels:
-        training_loss(network(images), labels, None).backward()
+        compute_training_loss(network(images), labels, None).backward()
     else:
         with without_kernels():
-            training_loss(network(images), labels, None).backward()
+            compute_training_loss(network(images), labels, None).backward()
     sizes = [unit.convolution.weight.grad.flatten(1).norm(dim=1) for unit in network.units]
     assert all(each.max() < 1000 * each.median() for each in sizes)
 
@@ -110,10 +111,10 @@ def test_grey_images_train_with_gradients_of_the_usual_size(kernels: bool) -> No
 def test_images_of_one_colour_give_numbers(value: int, channels: int, n: int, filters: int) -> None:
     """No variance at all; what is added to it keeps its root off zero."""
     images = torch.full((n, channels, 8, 8), value / 255)
-    weight, bias = whitening_filters(images, filters)
+    weight, bias = compute_whitening(images, filters)
     assert weight.isfinite().all()
     assert bias.isfinite().all()
-    assert weight.abs().max() <= 255 / EPSILON**0.5 + 1
+    assert weight.abs().max() <= 255 / WHITENING_EPSILON**0.5 + 1
     assert components(weight, bias, images).abs().max() < 1e-2  # an even colour is the mean itself
 
 
@@ -121,7 +122,7 @@ def test_many_images_are_taken_in_parts() -> None:
     """Patches are made a hundred images at a time; the last hundred count, too."""
     images = floats(pictures(230, 8, 3))
     images[200:] = images[200:] ** 3
-    weight, bias = whitening_filters(images, 24)
+    weight, bias = compute_whitening(images, 24)
     made = components(weight, bias, images)
     second = made @ made.T / made.shape[1]
     off = second[:12, :12] - second[:12, :12].diag().diag()
@@ -132,7 +133,7 @@ def test_preparing_changes_the_whitening_alone() -> None:
     network = network_of(prepared=False)
     before = {name: each.clone() for name, each in network.state_dict().items()}
     assert not before["whitening.weight"].any()
-    registry.prepare(network, pictures(20, 16, 3))
+    registry.prepare_network(network, pictures(20, 16, 3))
     after = network.state_dict()
     changed = {name for name, each in after.items() if not torch.equal(each, before[name])}
     assert changed == {"whitening.weight", "whitening.bias"}
@@ -141,7 +142,7 @@ def test_preparing_changes_the_whitening_alone() -> None:
 def test_other_networks_need_no_preparation() -> None:
     network = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     before = network[1].weight.clone()
-    registry.prepare(network, pictures(2, 2, 3))
+    registry.prepare_network(network, pictures(2, 2, 3))
     assert torch.equal(network[1].weight, before)
 
 
@@ -165,7 +166,7 @@ def test_the_names_of_its_parts() -> None:
 def test_the_layer_table_shows_every_layer() -> None:
     """As if the kernels, which do several layers at once, were not there."""
     network = network_of(Sprint(widths=(32, 48, 64)))
-    rows = registry.layer_table(network, size=16, channels=3)
+    rows = registry.list_layers(network, size=16, channels=3)
     names = ["rescaling", "whitening"]
     for index in range(6):
         names += [f"units.{index}.{part}" for part in ("convolution", "pooling", "norm", "activation")]
@@ -234,16 +235,16 @@ def test_with_kernels_and_without_it_says_the_same(
 def test_images_of_one_colour_train_without_nan(kernels: bool) -> None:
     network = network_of(Sprint(widths=(16, 16)), prepared=False)
     images = torch.full((6, 8, 8, 3), 77, dtype=torch.uint8)
-    registry.prepare(network, images)
-    optimizer = optimizers.build(sprint().optimizer, network, l2=0.0)
+    registry.prepare_network(network, images)
+    optimizer = optimizers.build_optimizer(sprint().optimizer, network, l2=0.0)
     for _ in range(3):
         optimizer.zero_grad()
         if kernels:
-            loss = training_loss(network(images), torch.arange(6) % 4, None)
+            loss = compute_training_loss(network(images), torch.arange(6) % 4, None)
             loss.backward()
         else:
             with without_kernels():
-                loss = training_loss(network(images), torch.arange(6) % 4, None)
+                loss = compute_training_loss(network(images), torch.arange(6) % 4, None)
                 loss.backward()
         optimizer.step()
         assert loss.isfinite()
@@ -260,12 +261,12 @@ def test_a_few_steps_lower_the_loss() -> None:
     noise = 0.5 * torch.randn(64, 16, 16, 3, generator=random)
     images = ((kinds[labels][..., None] + noise) * 40 + 128).clamp(0, 255).to(torch.uint8)
     network = network_of(prepared=False)
-    registry.prepare(network, images)
-    optimizer = optimizers.build(sprint().optimizer, network, l2=0.0)
+    registry.prepare_network(network, images)
+    optimizer = optimizers.build_optimizer(sprint().optimizer, network, l2=0.0)
     losses = []
     for _ in range(8):
         optimizer.zero_grad()
-        loss = training_loss(network(images), labels, None)
+        loss = compute_training_loss(network(images), labels, None)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
@@ -287,6 +288,6 @@ def test_a_bundle_keeps_what_it_predicts(tmp_path: object) -> None:
         temperature=None,
     )
     bundle.save(tmp_path / "model", about="")
-    again = load(tmp_path / "model")
+    again = load_bundle(tmp_path / "model")
     assert again.recipe == recipe
-    assert (logits(again.network, pixels) == logits(network, pixels)).all()
+    assert (compute_logits(again.network, pixels) == compute_logits(network, pixels)).all()

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import pytest
 
-from foveal.training.schedules import Best, EarlyStopping, Plateau
+from foveal.training.schedules import BestEpoch, EarlyStopper, ReduceOnPlateau
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Keras' own
 
@@ -61,8 +61,8 @@ def by_keras(
 def by_us(
     losses: list[float], *, factor: float, plateau_patience: int, patience: int, min_delta: float
 ) -> list:
-    plateau = Plateau(factor=factor, patience=plateau_patience, min_delta=min_delta)
-    stopping, best = EarlyStopping(patience=patience), Best()
+    plateau = ReduceOnPlateau(factor=factor, patience=plateau_patience, min_delta=min_delta)
+    stopping, best = EarlyStopper(patience=patience), BestEpoch()
     rate = 0.5
     decisions = []
     for epoch, loss in enumerate(losses, start=1):
@@ -111,8 +111,10 @@ def test_the_notebooks_log() -> None:
 
 def test_a_saved_decision_goes_on_alike() -> None:
     for cut in range(1, len(NOTEBOOK)):
-        first = (Plateau(factor=0.1, patience=3, min_delta=1e-4), EarlyStopping(patience=6), Best())
-        second = (Plateau(factor=0.1, patience=3, min_delta=1e-4), EarlyStopping(patience=6), Best())
+        first, second = (
+            (ReduceOnPlateau(factor=0.1, patience=3, min_delta=1e-4), EarlyStopper(patience=6), BestEpoch())
+            for _ in range(2)
+        )
         outcomes: list[list] = [[], []]
         for epoch, loss in enumerate(NOTEBOOK, start=1):
             if epoch == cut:
@@ -132,6 +134,6 @@ def test_a_saved_decision_goes_on_alike() -> None:
 
 
 def test_without_validation_the_last_epoch_is_the_best() -> None:
-    best = Best()
+    best = BestEpoch()
     assert [best.update(None, epoch=epoch, step=epoch) for epoch in (1, 2, 3)] == [True, True, True]
     assert best.epoch == 3

@@ -15,11 +15,17 @@ import keras_model_s as judge
 from keras.src import backend as keras_backend
 from keras.src.backend.common import dtypes
 
-from foveal import recipe as recipes
 from foveal.data.batches import Batch
 from foveal.models import registry
+from foveal.recipe import optimizers as optimizer_configs
+from foveal.recipe.networks import ModelS
 from foveal.training import optimizers
-from foveal.training.epoch import TrainingState, balanced_class_weights, run_epoch, training_loss
+from foveal.training.epoch import (
+    TrainingState,
+    compute_balanced_class_weights,
+    compute_training_loss,
+    run_epoch,
+)
 
 RATE = float(np.float32(0.001))
 """Keras holds learning rates in single precision, and the first steps of RMSprop, all signs of gradients,
@@ -51,8 +57,8 @@ def batches() -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def ours(dtype: torch.dtype = torch.float64, dropout: float = 0.0) -> nn.Module:
-    config = recipes.ModelS(dropout=dropout)
-    return registry.build(config, size=32, channels=3, classes=10, seed=1).to(dtype)
+    config = ModelS(dropout=dropout)
+    return registry.build_network(config, size=32, channels=3, classes=10, seed=1).to(dtype)
 
 
 def difference(a: np.ndarray, b: np.ndarray) -> float:
@@ -75,7 +81,9 @@ def test_gradients_agree(batches: list) -> None:
     network, model = ours(), judge.build(dtype="float64")
     judge.copy_weights(network, model)
     images, labels = batches[0]
-    training_loss(network.train()(torch.from_numpy(images)), torch.from_numpy(labels), None).backward()
+    compute_training_loss(
+        network.train()(torch.from_numpy(images)), torch.from_numpy(labels), None
+    ).backward()
     logits = model(images.astype("float64"), training=True)
     keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float64")(labels, logits).backward()
     for mine, theirs in zip(judge.our_layers(network), judge.weighted_layers(model), strict=True):
@@ -90,16 +98,18 @@ def test_gradients_agree(batches: list) -> None:
 @pytest.mark.parametrize(
     ("config", "judges", "l2"),
     [
-        (recipes.RMSprop(learning_rate=RATE), lambda: keras.optimizers.RMSprop(RATE), 0.0),
-        (recipes.Adam(learning_rate=RATE), lambda: keras.optimizers.Adam(RATE), 1e-3),
+        (optimizer_configs.RMSprop(learning_rate=RATE), lambda: keras.optimizers.RMSprop(RATE), 0.0),
+        (optimizer_configs.Adam(learning_rate=RATE), lambda: keras.optimizers.Adam(RATE), 1e-3),
     ],
     ids=["rmsprop", "adam-l2"],
 )
-def test_weights_agree_after_twenty_steps(batches: list, config: recipes.RMSprop, judges, l2: float) -> None:
+def test_weights_agree_after_twenty_steps(
+    batches: list, config: optimizer_configs.RMSprop, judges, l2: float
+) -> None:
     network, model = ours(), judge.build(dtype="float64", l2=l2)
     judge.copy_weights(network, model)
     state = TrainingState(
-        network=network, optimizer=optimizers.build(config, network, l2=l2), class_weights=None
+        network=network, optimizer=optimizers.build_optimizer(config, network, l2=l2), class_weights=None
     )
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float64")
     model.compile(optimizer=judges(), loss=loss)
@@ -135,12 +145,12 @@ def test_probabilities_agree_in_single_precision(batches: list) -> None:
 def test_class_weights_weigh_as_keras_does() -> None:
     random = np.random.default_rng(3)
     logits, labels = random.normal(size=(12, 3)), random.integers(0, 3, 12)
-    weights = balanced_class_weights([10, 30, 60])
+    weights = compute_balanced_class_weights([10, 30, 60])
     assert weights.tolist() == pytest.approx([100 / 30, 100 / 90, 100 / 180])
     model = keras.Sequential([keras.Input((3,), dtype="float64"), keras.layers.Identity(dtype="float64")])
     model.compile(loss=keras.losses.SparseCategoricalCrossentropy(from_logits=True, dtype="float64"))
     expected = model.train_on_batch(logits, labels, class_weight=dict(enumerate(weights.tolist())))
-    found = training_loss(torch.from_numpy(logits), torch.from_numpy(labels), weights.double())
+    found = compute_training_loss(torch.from_numpy(logits), torch.from_numpy(labels), weights.double())
     assert float(found) == pytest.approx(float(expected), rel=1e-6)
 
 

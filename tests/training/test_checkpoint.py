@@ -9,31 +9,32 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from foveal import recipe as recipes
 from foveal.data.batches import Batch
 from foveal.errors import RunError
 from foveal.models import registry
+from foveal.recipe import optimizers as optimizer_configs
+from foveal.recipe.networks import ModelS, Sprint
 from foveal.training import checkpoint, optimizers
 from foveal.training.epoch import TrainingState, run_epoch
 
-Config = recipes.RMSprop | recipes.Adam | recipes.SGD | recipes.Muon
+Config = optimizer_configs.RMSprop | optimizer_configs.Adam | optimizer_configs.SGD | optimizer_configs.Muon
 CONFIGS: list[Config] = [
-    recipes.RMSprop(),
-    recipes.Adam(),
-    recipes.SGD(),
-    recipes.Muon(bias_learning_rate=0.1, head_learning_rate=0.1),
+    optimizer_configs.RMSprop(),
+    optimizer_configs.Adam(),
+    optimizer_configs.SGD(),
+    optimizer_configs.Muon(bias_learning_rate=0.1, head_learning_rate=0.1),
 ]
-NETWORKS: list[recipes.ModelS | recipes.Sprint] = [
-    recipes.ModelS(widths=(4, 4), dense=8),
-    recipes.ModelS(widths=(16, 16), dense=8),  # wide enough for the kernels
-    recipes.Sprint(widths=(16, 16), whitening=8),
+NETWORKS: list[ModelS | Sprint] = [
+    ModelS(widths=(4, 4), dense=8),
+    ModelS(widths=(16, 16), dense=8),  # wide enough for the kernels
+    Sprint(widths=(16, 16), whitening=8),
 ]
 
 
-def state(config: Config, seed: int, model: recipes.ModelS | recipes.Sprint = NETWORKS[0]) -> TrainingState:
-    network = registry.build(model, size=8, channels=1, classes=3, seed=seed)
+def state(config: Config, seed: int, model: ModelS | Sprint = NETWORKS[0]) -> TrainingState:
+    network = registry.build_network(model, size=8, channels=1, classes=3, seed=seed)
     return TrainingState(
-        network=network, optimizer=optimizers.build(config, network, l2=1e-3), class_weights=None
+        network=network, optimizer=optimizers.build_optimizer(config, network, l2=1e-3), class_weights=None
     )
 
 
@@ -56,13 +57,13 @@ def weights(network: nn.Module) -> list[torch.Tensor]:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
 @pytest.mark.parametrize("model", NETWORKS, ids=["narrow", "wide", "sprint"])
 def test_going_on_from_a_checkpoint_gives_the_same_bits(
-    tmp_path: Path, config: Config, model: recipes.ModelS | recipes.Sprint
+    tmp_path: Path, config: Config, model: ModelS | Sprint
 ) -> None:
     first, later = state(config, 1, model), batches(4, 9)
-    registry.prepare(first.network, batches(1, 3)[0].images)
+    registry.prepare_network(first.network, batches(1, 3)[0].images)
     list(run_epoch(first, batches(3, 5)))
     first.learning_rate = 0.0123
-    path = checkpoint.checkpoint_path(tmp_path, 3)
+    path = checkpoint.locate_checkpoint(tmp_path, 3)
     checkpoint.save_checkpoint(path, first.network, first.optimizer, {"epoch": 2, "loss": None})
     losses = [step.loss for step in run_epoch(first, later)]
 
@@ -77,11 +78,11 @@ def test_going_on_from_a_checkpoint_gives_the_same_bits(
 
 
 def test_loading_keeps_the_live_tensors_and_their_layout(tmp_path: Path) -> None:
-    one = state(recipes.Adam(), 1)
+    one = state(optimizer_configs.Adam(), 1)
     list(run_epoch(one, batches(1, 0)))
     path = tmp_path / "step-000001.safetensors"
     checkpoint.save_checkpoint(path, one.network, one.optimizer, {})
-    other = state(recipes.Adam(), 2)
+    other = state(optimizer_configs.Adam(), 2)
     before = [(each.data_ptr(), each.stride()) for each in other.network.parameters()]
     checkpoint.read_checkpoint(path, other.network, other.optimizer).restore(other.network, other.optimizer)
     assert [(each.data_ptr(), each.stride()) for each in other.network.parameters()] == before
@@ -90,7 +91,7 @@ def test_loading_keeps_the_live_tensors_and_their_layout(tmp_path: Path) -> None
 
 
 def test_reading_changes_nothing_and_the_weights_can_be_taken_alone(tmp_path: Path) -> None:
-    one, other = state(recipes.Adam(), 1), state(recipes.Adam(), 2)
+    one, other = state(optimizer_configs.Adam(), 1), state(optimizer_configs.Adam(), 2)
     list(run_epoch(one, batches(1, 0)))
     path = tmp_path / "step-000001.safetensors"
     checkpoint.save_checkpoint(path, one.network, one.optimizer, {})
@@ -103,11 +104,11 @@ def test_reading_changes_nothing_and_the_weights_can_be_taken_alone(tmp_path: Pa
 
 
 def test_what_does_not_fit_is_refused_and_is_no_damage(tmp_path: Path) -> None:
-    one = state(recipes.RMSprop(), 1)
+    one = state(optimizer_configs.RMSprop(), 1)
     path = tmp_path / "step-000001.safetensors"
     checkpoint.save_checkpoint(path, one.network, one.optimizer, {"recipe": {"name": "mine"}})
-    wider = state(recipes.RMSprop(), 1, recipes.ModelS(widths=(5, 4), dense=8))
-    larger = state(recipes.RMSprop(), 1, recipes.ModelS(widths=(400, 400), dense=8))
+    wider = state(optimizer_configs.RMSprop(), 1, ModelS(widths=(5, 4), dense=8))
+    larger = state(optimizer_configs.RMSprop(), 1, ModelS(widths=(400, 400), dense=8))
     muon = state(CONFIGS[-1], 1)
     for saved, loaded, reason in (
         (one, wider, "network/"),
@@ -118,16 +119,16 @@ def test_what_does_not_fit_is_refused_and_is_no_damage(tmp_path: Path) -> None:
         with pytest.raises(RunError, match=reason) as caught:
             checkpoint.read_checkpoint(path, loaded.network, loaded.optimizer)
         assert not isinstance(caught.value, checkpoint.DamagedError)
-        assert checkpoint.recorded_recipe(path) == {"name": "mine"}  # whatever the network
+        assert checkpoint.read_recorded_recipe(path) == {"name": "mine"}  # whatever the network
     path.write_bytes(b"nothing")
-    assert checkpoint.recorded_recipe(path) is None
+    assert checkpoint.read_recorded_recipe(path) is None
 
 
 def test_the_last_two_and_the_best_are_kept(tmp_path: Path) -> None:
     for step in (10, 20, 30, 40, 1_000_000):
-        checkpoint.checkpoint_path(tmp_path, step).touch()
-    checkpoint.prune(tmp_path, keep={20})
-    assert checkpoint.checkpoint_steps(tmp_path) == [20, 40, 1_000_000]
+        checkpoint.locate_checkpoint(tmp_path, step).touch()
+    checkpoint.prune_checkpoints(tmp_path, keep={20})
+    assert checkpoint.list_checkpoint_steps(tmp_path) == [20, 40, 1_000_000]
 
 
 JSON = st.recursive(
@@ -137,7 +138,7 @@ JSON = st.recursive(
 )
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.dictionaries(st.text(), JSON, max_size=4), st.integers(0, 2**32), st.sampled_from(CONFIGS))
 def test_whatever_is_saved_comes_back(values: dict[str, object], seed: int, config: Config) -> None:
     """Any JSON as the state, text that looks like the file's own digest among it; any weights."""

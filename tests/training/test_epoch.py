@@ -12,8 +12,13 @@ from torch import nn
 from foveal.data.batches import Batch
 from foveal.errors import DivergenceError
 from foveal.models import registry
-from foveal.recipe import ModelS, Sprint
-from foveal.training.epoch import TrainingState, balanced_class_weights, run_epoch, training_loss
+from foveal.recipe.networks import ModelS, Sprint
+from foveal.training.epoch import (
+    TrainingState,
+    compute_balanced_class_weights,
+    compute_training_loss,
+    run_epoch,
+)
 
 
 class Linear(nn.Module):
@@ -50,7 +55,7 @@ def test_a_step_measures_the_weights_from_before_it() -> None:
 
 def test_a_loss_that_is_no_number_stops_before_the_weights_change() -> None:
     state = training(1e38)
-    steps = run_epoch(state, [batch([0, 1, 1])] * 5, done=40)
+    steps = run_epoch(state, [batch([0, 1, 1])] * 5, steps_done=40)
     first = next(steps)
     assert math.isfinite(first.loss)
     with pytest.raises(DivergenceError, match=r"loss became (nan|inf) at step 42;") as caught:
@@ -63,7 +68,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_change() -> None:
 @pytest.mark.parametrize("name", ["conv2d_1.weight", "conv2d_1.bias", "batch_normalization_1.weight"])
 def test_one_number_that_is_none_amid_the_network_stops_it(name: str, value: float) -> None:
     """ReLU, pooling and normalisation lie between it and the loss."""
-    network = registry.build(ModelS(widths=(16, 16), dense=4), size=8, channels=1, classes=2, seed=0)
+    network = registry.build_network(ModelS(widths=(16, 16), dense=4), size=8, channels=1, classes=2, seed=0)
     with torch.no_grad():
         parameter = dict(network.named_parameters())[name]
         parameter[(3, *[0] * (parameter.ndim - 1))] = value
@@ -72,8 +77,8 @@ def test_one_number_that_is_none_amid_the_network_stops_it(name: str, value: flo
 
 def test_one_number_that_is_none_amid_sprint_stops_it() -> None:
     config = Sprint(widths=(16, 16), whitening=16)
-    network = registry.build(config, size=8, channels=1, classes=2, seed=0)
-    registry.prepare(network, pixels())
+    network = registry.build_network(config, size=8, channels=1, classes=2, seed=0)
+    registry.prepare_network(network, pixels())
     with torch.no_grad():
         dict(network.named_parameters())["units.0.convolution.weight"][2, 1, 0, 0] = math.nan
     check_that_it_stops(network)
@@ -117,13 +122,13 @@ def test_balanced_weights_are_scikit_learns() -> None:
 
     labels = [0] * 7 + [1] * 2 + [2] * 11
     expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
-    assert balanced_class_weights([7, 2, 11]).tolist() == pytest.approx(expected.tolist(), rel=1e-6)
+    assert compute_balanced_class_weights([7, 2, 11]).tolist() == pytest.approx(expected.tolist(), rel=1e-6)
 
 
 def test_equal_weights_change_nothing() -> None:
     logits, labels = torch.randn(8, 3, generator=torch.Generator().manual_seed(0)), torch.arange(8) % 3
-    assert training_loss(logits, labels, torch.ones(3)) == pytest.approx(
-        float(training_loss(logits, labels, None)), rel=1e-6
+    assert compute_training_loss(logits, labels, torch.ones(3)) == pytest.approx(
+        float(compute_training_loss(logits, labels, None)), rel=1e-6
     )
 
 
@@ -136,7 +141,7 @@ def test_label_smoothing_is_its_formula(class_weights: torch.Tensor | None, smoo
     target[range(8), labels] += 1 - smoothing
     each = -(target * logits.log_softmax(1)).sum(1)
     expected = (each * (1 if class_weights is None else class_weights[labels])).mean()
-    found = training_loss(logits, labels, class_weights, label_smoothing=smoothing)
+    found = compute_training_loss(logits, labels, class_weights, label_smoothing=smoothing)
     assert float(found) == pytest.approx(float(expected), rel=1e-5)
 
 

@@ -6,10 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from foveal import recipe as recipes
 from foveal.models import registry
+from foveal.recipe import optimizers as optimizer_configs
+from foveal.recipe.networks import Sprint
 from foveal.training import optimizers
-from foveal.training.optimizers import Muon, orthogonalised
+from foveal.training.optimizers import Muon, orthogonalise
 
 
 def numbers(*shape: int, seed: int = 0) -> Tensor:
@@ -42,7 +43,7 @@ def vectors_group(
 def test_singular_values_come_near_one(shape: tuple[int, ...], scale: float) -> None:
     """Wide matrices and high ones, whatever the update's size."""
     update = numbers(*shape) * scale
-    (found,) = orthogonalised([update], 5)
+    (found,) = orthogonalise([update], 5)
     assert found.shape == update.shape
     values = torch.linalg.svdvals(matrix_of(found).double())
     assert values.min() > 0.6
@@ -53,7 +54,7 @@ def test_singular_values_come_near_one(shape: tuple[int, ...], scale: float) -> 
 def test_singular_vectors_stay(shape: tuple[int, ...]) -> None:
     """U·S·Vᵀ becomes U·p(S)·Vᵀ: seen from the update's own vectors it is diagonal."""
     update = numbers(*shape).double()
-    (found,) = orthogonalised([update], 3)
+    (found,) = orthogonalise([update], 3)
     u, _, v = torch.linalg.svd(matrix_of(update), full_matrices=False)
     inner = u.T @ matrix_of(found) @ v.T
     diagonal = inner.diag()
@@ -62,14 +63,14 @@ def test_singular_vectors_stay(shape: tuple[int, ...]) -> None:
 
 
 def test_no_update_stays_none() -> None:
-    (found,) = orthogonalised([torch.zeros(16, 2, 3, 3)], 3)
+    (found,) = orthogonalise([torch.zeros(16, 2, 3, 3)], 3)
     assert not found.any()
 
 
 def test_the_order_in_memory_changes_nothing() -> None:
     update = numbers(16, 8, 3, 3)
-    (one,) = orthogonalised([update], 3)
-    (other,) = orthogonalised([update.contiguous(memory_format=torch.channels_last)], 3)
+    (one,) = orthogonalise([update], 3)
+    (other,) = orthogonalise([update.contiguous(memory_format=torch.channels_last)], 3)
     assert torch.allclose(one, other, atol=1e-6)
 
 
@@ -86,7 +87,7 @@ def test_a_kernel_is_brought_to_its_norm_and_moved_by_the_update() -> None:
         optimizer.step()
         momentum = 0.6 * momentum + gradient
         expected = expected * (16**0.5 / expected.norm())
-        (update,) = orthogonalised([gradient + 0.6 * momentum], 3)
+        (update,) = orthogonalise([gradient + 0.6 * momentum], 3)
         expected = expected - 0.2 * update
         assert torch.allclose(kernel, expected, rtol=1e-4, atol=1e-5)
         assert torch.equal(kernel.grad, gradient)  # it is the caller's
@@ -149,9 +150,9 @@ def test_gradient_descent_is_torchs(nesterov: bool) -> None:
 
 
 def test_muon_has_rates_of_their_own_for_filters_heads_and_biases() -> None:
-    network = registry.build(recipes.Sprint(widths=(16, 16)), size=8, channels=3, classes=4, seed=0)
-    config = recipes.Muon(learning_rate=0.1, bias_learning_rate=2.0, head_learning_rate=3.0)
-    groups = optimizers.build(config, network, l2=0.0).param_groups
+    network = registry.build_network(Sprint(widths=(16, 16)), size=8, channels=3, classes=4, seed=0)
+    config = optimizer_configs.Muon(learning_rate=0.1, bias_learning_rate=2.0, head_learning_rate=3.0)
+    groups = optimizers.build_optimizer(config, network, l2=0.0).param_groups
     names = {id(each): name for name, each in network.named_parameters()}
     found = [
         (group["lr"], group["iterations"] > 0, group["weight_decay"], [names[id(p)] for p in group["params"]])
@@ -173,13 +174,18 @@ class Odd(nn.Module):
         self.unused = nn.Parameter(torch.ones(()))
 
 
-CONFIGS = [recipes.RMSprop(), recipes.Adam(), recipes.SGD(), recipes.Muon()]
+CONFIGS = [
+    optimizer_configs.RMSprop(),
+    optimizer_configs.Adam(),
+    optimizer_configs.SGD(),
+    optimizer_configs.Muon(),
+]
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
-def test_every_parameter_of_any_rank_is_trained_once(config: recipes.Muon) -> None:
+def test_every_parameter_of_any_rank_is_trained_once(config: optimizer_configs.Muon) -> None:
     network = Odd()
-    optimizer = optimizers.build(config, network, l2=0.0)
+    optimizer = optimizers.build_optimizer(config, network, l2=0.0)
     trained = [each for group in optimizer.param_groups for each in group["params"]]
     assert len({id(each) for each in trained}) == len(trained) == 7
     before = copy.deepcopy(list(network.ranks))
@@ -191,11 +197,11 @@ def test_every_parameter_of_any_rank_is_trained_once(config: recipes.Muon) -> No
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda config: config.name)
-def test_a_group_without_gradients_is_passed_over(config: recipes.Muon) -> None:
+def test_a_group_without_gradients_is_passed_over(config: optimizer_configs.Muon) -> None:
     """Also in double precision, where torch's kernels do the work."""
     for dtype in (torch.float32, torch.float64):
         network = nn.Linear(3, 2).to(dtype)
-        optimizer = optimizers.build(config, network, l2=0.0 if config.name == "muon" else 0.1)
+        optimizer = optimizers.build_optimizer(config, network, l2=0.0 if config.name == "muon" else 0.1)
         before = network.bias.detach().clone()
         optimizer.step()
         network.weight.grad = torch.ones_like(network.weight)
@@ -204,12 +210,12 @@ def test_a_group_without_gradients_is_passed_over(config: recipes.Muon) -> None:
 
 
 @pytest.mark.parametrize("config", CONFIGS[:3], ids=lambda config: config.name)
-def test_the_penalty_falls_on_what_has_a_rank_of_two(config: recipes.SGD) -> None:
+def test_the_penalty_falls_on_what_has_a_rank_of_two(config: optimizer_configs.SGD) -> None:
     """Its gradient, 2·l2·w, with no other: weights shrink, biases stay."""
     network = nn.Linear(3, 2)
     nn.init.constant_(network.bias, 1.0)
     before = network.weight.detach().clone()
-    optimizer = optimizers.build(config, network, l2=1e-3)
+    optimizer = optimizers.build_optimizer(config, network, l2=1e-3)
     for each in network.parameters():
         each.grad = torch.zeros_like(each)
     optimizer.step()

@@ -7,33 +7,35 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from foveal.training.schedules import Anneal, Best, Course, EarlyStopping, Plateau
+from foveal.training.schedules import BestEpoch, EarlyStopper, LinearAnneal, Progress, ReduceOnPlateau
 
 STEPS = st.integers(1, 400)
 WARM_UP = st.floats(0, 0.99)
 
 
 def test_without_warm_up_it_falls_in_a_straight_line() -> None:
-    factors = [Anneal(warm_up=0.0).factor(step / 8, 8) for step in range(8)]
+    factors = [LinearAnneal(warm_up=0.0).compute_factor(step / 8, 8) for step in range(8)]
     assert factors == pytest.approx([1.0, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125])
 
 
 def test_with_warm_up_it_rises_first() -> None:
-    factors = [Anneal(warm_up=0.5).factor(step / 6, 6) for step in range(6)]
+    factors = [LinearAnneal(warm_up=0.5).compute_factor(step / 6, 6) for step in range(6)]
     assert factors == pytest.approx([1 / 4, 2 / 4, 3 / 4, 1, 2 / 3, 1 / 3])
 
 
 @given(STEPS, WARM_UP)
 def test_every_step_is_taken_with_a_positive_share_of_the_rate(steps: int, warm_up: float) -> None:
-    factors = [Anneal(warm_up=warm_up).factor(step / steps, steps) for step in range(steps)]
+    factors = [LinearAnneal(warm_up=warm_up).compute_factor(step / steps, steps) for step in range(steps)]
     assert all(0 < factor <= 1 for factor in factors)
     assert warm_up > 0 or factors[0] == 1
-    assert Anneal(warm_up=warm_up).factor(1.0, steps) == 0  # the line's end, after the last step
+    assert (
+        LinearAnneal(warm_up=warm_up).compute_factor(1.0, steps) == 0
+    )  # the line's end, after the last step
 
 
 @given(STEPS, WARM_UP)
 def test_it_rises_then_falls(steps: int, warm_up: float) -> None:
-    factors = [Anneal(warm_up=warm_up).factor(step / steps, steps) for step in range(steps)]
+    factors = [LinearAnneal(warm_up=warm_up).compute_factor(step / steps, steps) for step in range(steps)]
     rising = [step for step in range(steps) if step / steps < warm_up]
     assert all(factors[a] < factors[b] for a, b in pairwise(rising))
     falling = factors[len(rising) :]
@@ -42,45 +44,47 @@ def test_it_rises_then_falls(steps: int, warm_up: float) -> None:
 
 
 def test_progress_runs_from_nothing_to_one() -> None:
-    course = Course(steps=4)
-    assert [course.progress(step) for step in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
+    progress = Progress(steps=4)
+    assert [progress.at(step) for step in range(6)] == [0, 0.25, 0.5, 0.75, 1, 1]
 
 
 def test_a_correction_bends_the_line_without_a_jump() -> None:
-    course = Course(steps=10)
-    course.correct(5, 7)
-    assert [course.progress(step) for step in (5, 6, 7)] == [0.5, 0.75, 1]
-    course.correct(6, 8)  # and once more
-    assert [course.progress(step) for step in (6, 7, 8)] == [0.75, 0.875, 1]
+    progress = Progress(steps=10)
+    progress.correct(5, 7)
+    assert [progress.at(step) for step in (5, 6, 7)] == [0.5, 0.75, 1]
+    progress.correct(6, 8)  # and once more
+    assert [progress.at(step) for step in (6, 7, 8)] == [0.75, 0.875, 1]
 
 
-def test_a_course_can_end_at_once() -> None:
-    course = Course(steps=10)
-    course.correct(3, 3)
-    assert course.progress(3) == 1
+def test_a_run_can_end_at_once() -> None:
+    progress = Progress(steps=10)
+    progress.correct(3, 3)
+    assert progress.at(3) == 1
 
 
 @given(st.lists(st.tuples(st.integers(1, 20), st.integers(0, 50)), max_size=8), STEPS)
 def test_progress_never_falls_however_it_is_corrected(corrections: list[tuple[int, int]], steps: int) -> None:
-    course, step, last = Course(steps=steps), 0, 0.0
+    progress, step, last = Progress(steps=steps), 0, 0.0
     for ahead, left in corrections:
         for _ in range(ahead):
-            assert last <= course.progress(step) <= 1
-            last = course.progress(step)
+            assert last <= progress.at(step) <= 1
+            last = progress.at(step)
             step += 1
-        if step < course.steps:
-            course.correct(step, step + left)
-            assert course.progress(step) >= last
+        if step < progress.steps:
+            progress.correct(step, step + left)
+            assert progress.at(step) >= last
 
 
 @given(st.lists(st.sampled_from([0.5, 0.4999, 0.6, 0.3, 0.30001, 1.0]), min_size=2, max_size=30), st.data())
 def test_decisions_go_on_alike_from_their_saved_state(losses: list[float], data: st.DataObject) -> None:
     """Interrupted after any epoch, the state written as JSON and read into fresh objects."""
 
-    def fresh() -> tuple[Plateau, EarlyStopping, Best]:
-        return Plateau(factor=0.1, patience=2, min_delta=1e-3), EarlyStopping(patience=3), Best()
+    def fresh() -> tuple[ReduceOnPlateau, EarlyStopper, BestEpoch]:
+        return ReduceOnPlateau(factor=0.1, patience=2, min_delta=1e-3), EarlyStopper(patience=3), BestEpoch()
 
-    def decide(objects: tuple[Plateau, EarlyStopping, Best], epoch: int, loss: float) -> tuple[object, ...]:
+    def decide(
+        objects: tuple[ReduceOnPlateau, EarlyStopper, BestEpoch], epoch: int, loss: float
+    ) -> tuple[object, ...]:
         plateau, stopping, best = objects
         return plateau.update(loss, 1.0), stopping.update(loss), best.update(loss, epoch=epoch, step=epoch)
 

@@ -3,10 +3,12 @@
 import argparse
 import json
 from pathlib import Path
-from typing import Any
+
+from foveal.cli.options import Verbs, add_json
+from foveal.cli.output import print_result
 
 
-def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this type
+def add_verbs(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
     data = verbs.add_parser("data", help="named data sets").add_subparsers(
         title="verbs", metavar="VERB", required=True
@@ -19,13 +21,13 @@ def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this
     get.add_argument("name", metavar="NAME", help="cifar10 (a download of 163 MB) or digits (comes along)")
     get.add_argument("folder", metavar="DIR", type=Path, help="where to write; must not exist or be empty")
     get.add_argument("--archive", metavar="FILE", type=Path, help="use an archive that is here already")
-    get.add_argument("--json", action="store_true", help="print one JSON object, and nothing else")
+    add_json(get)
     get.set_defaults(call=_get)
 
 
-def _get(asked: argparse.Namespace) -> int:
-    from foveal.data import sources
+def _get(args: argparse.Namespace) -> int:
+    from foveal.data import named_datasets
 
-    written = sources.get(asked.name, asked.folder, archive=asked.archive)
-    print(json.dumps({"folder": str(written)}) if asked.json else written)  # noqa: T201 - the result
+    folder = named_datasets.get(args.name, args.folder, archive=args.archive)
+    print_result(json.dumps({"folder": str(folder)}) if args.json else str(folder))
     return 0

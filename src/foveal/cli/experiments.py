@@ -3,46 +3,52 @@
 import argparse
 import json
 import signal
-from datetime import datetime
-from pathlib import Path
-from typing import Any
 
 from foveal import progress
-from foveal.cli.output import add_json, add_log, say
+from foveal.cli.options import (
+    Verbs,
+    add_budget,
+    add_data,
+    add_json,
+    add_log,
+    add_out,
+    add_recipe,
+    add_seed,
+    add_settings,
+    get_data,
+)
+from foveal.cli.output import print_result
+from foveal.cli.process import prepare_process, process_age
+from foveal.cli.signals import Terminated
+from foveal.errors import Interrupted
 
 
-def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this type
+def add_verbs(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
     _add_repeat(verbs)
     _add_tune(verbs)
 
 
-def _add_repeat(verbs: Any) -> None:  # noqa: ANN401
+def _add_repeat(verbs: Verbs) -> None:
     repeat = verbs.add_parser(
         "repeat",
         help="train one recipe with several seeds, and say how much of a result is chance",
-        description="Train one recipe with the seeds 0 to N − 1 and judge each on the test split. The same "
-        "command again goes on where it stopped; with a larger --runs it adds the missing ones.",
+        description="Train one recipe with the seeds 0 to N − 1 and evaluate each on the test split. The "
+        "same command again goes on where it stopped; with a larger --runs it adds the missing ones.",
     )
-    repeat.add_argument("data", metavar="DIR", type=Path, help="as for train")
+    add_data(repeat)
     repeat.add_argument("--runs", type=int, default=5, metavar="N", help="default: 5")
-    how = repeat.add_mutually_exclusive_group()
-    how.add_argument("--recipe", metavar="NAME", help="as for train")
-    how.add_argument("--minutes", metavar="M", type=float, help="of each run; default: 5")
-    how.add_argument("--seconds", metavar="S", type=float, help="the same in seconds")
-    repeat.add_argument("--validation", metavar="SPLIT", help="as for train")
-    repeat.add_argument("--group", metavar="REGEX", help="as for train")
-    repeat.add_argument(
-        "--set", metavar="KEY=VALUE", dest="settings", action="append", default=[], help="change the recipe"
-    )
-    repeat.add_argument("--out", metavar="GROUP", type=Path, help="default: runs/DATE-TIME-repeat")
-    repeat.add_argument("--cache", metavar="DIR", type=Path, help="where decoded images are kept")
+    recipe_or_budget = repeat.add_mutually_exclusive_group()
+    add_recipe(recipe_or_budget)
+    add_budget(recipe_or_budget, "the time of each run; default: 5m")
+    add_settings(repeat)
+    add_out(repeat, "GROUP", "repeat")
     add_log(repeat)
     add_json(repeat)
     repeat.set_defaults(call=_repeat)
 
 
-def _add_tune(verbs: Any) -> None:  # noqa: ANN401
+def _add_tune(verbs: Verbs) -> None:
     tune = verbs.add_parser(
         "tune",
         help="search a recipe's settings, and say how good the best really is",
@@ -50,14 +56,10 @@ def _add_tune(verbs: Any) -> None:  # noqa: ANN401
         "the validation images; open the test split for the winner alone. The same command with the same "
         "--out goes on where it stopped.",
     )
-    tune.add_argument("data", metavar="DIR", type=Path, help="as for train")
-    budget = tune.add_mutually_exclusive_group()
-    budget.add_argument(
-        "--minutes", metavar="M", type=float, help="the whole search; default: 10, unless --trials is given"
-    )
-    budget.add_argument("--seconds", metavar="S", type=float, help="the same in seconds")
+    add_data(tune)
+    add_budget(tune, "the time of the whole search; default: 10m, unless --trials is given")
     tune.add_argument("--trials", metavar="N", type=int, help="at most so many, earlier ones among them")
-    tune.add_argument("--recipe", metavar="NAME", help="as for train; default: model-s-02")
+    add_recipe(tune, default="model-s-02")
     tune.add_argument(
         "--over",
         metavar="KEY=SPEC",
@@ -66,77 +68,56 @@ def _add_tune(verbs: Any) -> None:  # noqa: ANN401
         help="search this setting: learning_rate=1e-4..1e-2 (rates on a log scale) or batch_size=32,64,128; "
         "default: learning rate, label smoothing, shifts, and dropout and l2 where the recipe has them",
     )
-    tune.add_argument(
-        "--set",
-        metavar="KEY=VALUE",
-        dest="settings",
-        action="append",
-        default=[],
-        help="change the recipe, in all trials",
-    )
-    tune.add_argument("--validation", metavar="SPLIT", help="as for train")
-    tune.add_argument("--group", metavar="REGEX", help="as for train")
-    tune.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    tune.add_argument("--out", metavar="STUDY", type=Path, help="default: runs/DATE-TIME-tune")
-    tune.add_argument("--cache", metavar="DIR", type=Path, help="where decoded images are kept")
+    add_settings(tune)
+    add_seed(tune)
+    add_out(tune, "STUDY", "tune")
     add_json(tune)
     tune.set_defaults(call=_tune)
 
 
-def _repeat(asked: argparse.Namespace) -> int:
-    from foveal.cli.training import begin
-    from foveal.errors import Interrupted
-
-    begin()
+def _repeat(args: argparse.Namespace) -> int:
+    prepare_process()
     from foveal.experiments.repeat import repeat
 
     try:
-        found = repeat(
-            asked.data,
-            runs=asked.runs,
-            recipe=asked.recipe,
-            minutes=asked.minutes if asked.seconds is None else asked.seconds / 60,
-            validation=asked.validation,
-            group=asked.group,
-            settings=asked.settings,
-            out=asked.out,
-            cache=asked.cache,
-            log=asked.log,
+        group = repeat(
+            get_data(args),
+            runs=args.runs,
+            recipe=args.recipe,
+            budget=args.budget,
+            settings=args.settings,
+            out=args.out,
+            log=args.log,
         )
     except Interrupted as interrupted:
         progress.line(f"the same command with --out {interrupted.run.parent} goes on with all runs")
         raise
-    say(json.dumps(found.to_json()) if asked.json else f"{found}\n\ngroup: {found.path}")
-    return 1 if any(run.folder.dataset["left_out"] for run in found.runs) else 0
+    print_result(json.dumps(group.to_json()) if args.json else f"{group}\n\ngroup: {group.path}")
+    return 1 if any(run.folder.dataset.left_out for run in group.runs) else 0
 
 
-def _tune(asked: argparse.Namespace) -> int:
-    from foveal.cli.main import Terminated
-    from foveal.cli.training import begin, process_age
-    from foveal.errors import Interrupted
+def _tune(args: argparse.Namespace) -> int:
+    from foveal.files.run_folder import default_run_path
 
-    out = asked.out or Path("runs") / f"{datetime.now().astimezone():%Y%m%d-%H%M%S}-tune"
+    out = args.out or default_run_path("tune")
     try:
-        begin()
-        from foveal.experiments.tune import tune
+        prepare_process()
+        from foveal.experiments.tune import TuneRequest, search
 
-        found = tune(
-            asked.data,
-            minutes=asked.minutes if asked.seconds is None else asked.seconds / 60,
-            trials=asked.trials,
-            recipe=asked.recipe,
-            over=asked.over,
-            settings=asked.settings,
-            validation=asked.validation,
-            group=asked.group,
-            seed=asked.seed,
+        request = TuneRequest(
+            data=get_data(args),
+            budget=args.budget,
+            trials=args.trials,
+            recipe=args.recipe,
+            over=args.over,
+            settings=args.settings,
+            seed=args.seed,
             out=out,
-            cache=asked.cache,
-            spent=process_age(),
         )
+        study = search(request, seconds_spent=process_age())
     except (KeyboardInterrupt, Terminated) as stopped:  # between two trials, or before the first
         number = signal.SIGTERM if isinstance(stopped, Terminated) else signal.SIGINT
-        said = f"interrupted; the same command with --out {out} goes on"
-        raise Interrupted(said, run=out, signal_number=number) from stopped
-    say(json.dumps(found.to_json()) if asked.json else f"{found}\n\nstudy: {found.path}")
-    return 1 if found.run.folder.dataset["left_out"] else 0
+        message = f"interrupted; the same command with --out {out} goes on"
+        raise Interrupted(message, run=out, signal_number=number) from stopped
+    print_result(json.dumps(study.to_json()) if args.json else f"{study}\n\nstudy: {study.path}")
+    return 1 if study.run.folder.dataset.left_out else 0

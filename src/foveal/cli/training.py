@@ -1,44 +1,46 @@
-"""`foveal train`, `resume`, `recipes` and `demo`."""
+"""`foveal train`, `resume` and `demo`."""
 
 import argparse
-import ctypes
 import json
-import os
-import sys
-import threading
-import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING
 
-from foveal import progress, recipes
-from foveal.cli.output import add_json, add_log, say
-from foveal.engine.compiled import kernels
-from foveal.errors import Interrupted, RecipeError
-from foveal.recipe import Fit, Recipe
-from foveal.run import RunFolder
+from foveal import progress
+from foveal.cli.options import (
+    Verbs,
+    add_budget,
+    add_cache,
+    add_data,
+    add_evaluate,
+    add_json,
+    add_moved_data,
+    add_out,
+    add_recipe,
+    add_saving,
+    add_seed,
+    add_settings,
+    add_verify,
+    get_data,
+    get_moved_data,
+    get_saving,
+)
+from foveal.cli.output import print_result
+from foveal.cli.process import prepare_process, process_age
+from foveal.commands import show_command
+from foveal.errors import Interrupted
 
 if TYPE_CHECKING:
-    from foveal.results import Run
-
-IMPORTED = time.monotonic()
-"""When this module was."""
-SPINS = "5000"
-"""How often OpenMP's threads look for work before they sleep. By default they keep a core busy for some
-milliseconds, and where another process takes one, the thread with the work waits for the thread without.
-"""
-M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
-"""What glibc's malloc.h calls them."""
+    from foveal.run.run import Run
 
 
-def add_verbs(verbs: Any) -> None:  # noqa: ANN401 - argparse does not name this type
+def add_verbs(verbs: Verbs) -> None:
     """Add these verbs to the parser."""
     _add_demo(verbs)
     _add_train(verbs)
     _add_resume(verbs)
-    _add_recipes(verbs)
 
 
-def _add_demo(verbs: Any) -> None:  # noqa: ANN401
+def _add_demo(verbs: Verbs) -> None:
     demo = verbs.add_parser(
         "demo",
         help="the whole way on the digits that come along",
@@ -51,265 +53,168 @@ def _add_demo(verbs: Any) -> None:  # noqa: ANN401
     demo.set_defaults(call=_demo)
 
 
-def _add_train(verbs: Any) -> None:  # noqa: ANN401
+def _add_train(verbs: Verbs) -> None:
     train = verbs.add_parser(
         "train",
-        help="train a classifier on class folders",
-        description="Train a classifier on class folders, by a recipe or within a time budget. The test "
-        "split is opened only with --evaluate or a budget.",
+        help="train a classifier on class folders or a table of labels",
+        description="Train a classifier on class folders or a table of labels, by a recipe or within a "
+        "time budget; without either, within five minutes. The test split is opened only with --evaluate "
+        "or a budget.",
     )
+    add_data(train)
+    recipe_or_budget = train.add_mutually_exclusive_group()
+    add_recipe(recipe_or_budget)
+    add_budget(recipe_or_budget, "plan the best training that fits, test and report included; default: 5m")
+    add_seed(train)
     train.add_argument(
-        "data", metavar="DIR", type=Path, help="train1…N/CLASS, train/CLASS with test/CLASS, or CLASS"
+        "--fit", metavar="MODE", help="how images become square: stretch (default), crop or pad"
     )
-    how = train.add_mutually_exclusive_group()
-    how.add_argument("--recipe", metavar="NAME", help="a name (foveal recipes) or a .toml or .json file")
-    how.add_argument(
-        "--minutes",
-        metavar="M",
-        type=float,
-        help="plan the best training that fits, test and report included; without recipe or budget: "
-        "5 minutes of training, no test",
-    )
-    how.add_argument("--seconds", metavar="S", type=float, help="the same in seconds")
-    train.add_argument(
-        "--validation", metavar="SPLIT", help="the split that validates, such as train2; none: all train"
-    )
-    train.add_argument("--group", metavar="REGEX", help="images whose paths match alike never part")
-    train.add_argument("--seed", type=int, default=0, metavar="N", help="default: 0")
-    train.add_argument("--fit", choices=get_args(Fit), help="what happens to images that are no squares")
     train.add_argument("--background", metavar="COLOUR", help="under transparent pixels; default: black")
+    train.add_argument(
+        "--max-pixels", metavar="N", type=int, help="leave larger pictures out; default: 25000000"
+    )
     train.add_argument(
         "--class-weights", choices=("none", "balanced"), help="balanced: rare classes weigh more"
     )
-    train.add_argument(
-        "--set", metavar="KEY=VALUE", dest="settings", action="append", default=[], help="change the recipe"
-    )
-    train.add_argument("--evaluate", action="store_true", help="go on: test, and write the report")
-    train.add_argument("--out", metavar="RUN", type=Path, help="default: runs/DATE-TIME-RECIPE")
-    train.add_argument("--cache", metavar="DIR", type=Path, help="where decoded images are kept")
-    _add_save_every(train)
-    add_log(train)
+    add_settings(train)
+    add_evaluate(train)
+    add_out(train, "RUN", "RECIPE")
+    add_saving(train)
     add_json(train)
     train.set_defaults(call=_train)
 
 
-def _add_resume(verbs: Any) -> None:  # noqa: ANN401
+def _add_resume(verbs: Verbs) -> None:
     resume = verbs.add_parser("resume", help="go on with an interrupted run where it stopped")
     resume.add_argument("run", metavar="RUN", type=Path)
-    resume.add_argument("--evaluate", action="store_true", help="go on: test, and write the report")
+    add_evaluate(resume)
     resume.add_argument(
         "--force",
         action="store_true",
         help="go on although data, recipe, code or machine changed; the result is then not bit-identical",
     )
-    resume.add_argument("--cache", metavar="DIR", type=Path, help="default: the one it was begun with")
-    _add_save_every(resume)
-    add_log(resume)
+    resume.add_argument(
+        "--set",
+        metavar="epochs=N",
+        dest="settings",
+        action="append",
+        default=[],
+        help="go on to another number of epochs, also after the end, where the schedule allows it",
+    )
+    add_moved_data(resume)
+    add_cache(resume, default="the one it was begun with")
+    add_verify(resume)
+    add_saving(resume)
     add_json(resume)
     resume.set_defaults(call=_resume)
 
 
-def _add_recipes(verbs: Any) -> None:  # noqa: ANN401
-    listing = verbs.add_parser("recipes", help="list the recipes, or show one layer by layer")
-    listing.add_argument("name", metavar="NAME", nargs="?")
-    listing.add_argument("--classes", metavar="N", type=int, default=10, help="default: 10")
-    listing.add_argument("--json", action="store_true", help="print the recipe as JSON")
-    listing.set_defaults(call=_recipes)
+def _demo(args: argparse.Namespace) -> int:
+    prepare_process()
+    from foveal.data import named_datasets
+    from foveal.files.run_folder import find_free_name
+    from foveal.run.train import train
 
-
-def _add_save_every(verb: argparse.ArgumentParser) -> None:
-    verb.add_argument(
-        "--save-every",
-        metavar="S",
-        type=float,
-        default=60.0,
-        help="seconds between checkpoints within an epoch; default: 60; one follows each epoch",
-    )
-
-
-def _keep_freed_memory() -> None:
-    """Ask the C library to keep what is freed: maps given back after each step cost time to fetch anew.
-
-    Only glibc can be asked. It is for the command's own process: inside somebody else's, it is not ours to
-    say.
-    """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None) if sys.platform == "linux" else None
-    if mallopt is not None:
-        most = 2**31 - 1
-        mallopt(M_MMAP_THRESHOLD, most)
-        mallopt(M_TRIM_THRESHOLD, most)
-
-
-def process_age() -> float:
-    """Return for how many seconds this process has been running: a budget counts from its start.
-
-    Only Linux tells; elsewhere it is what passed since Foveal was imported.
-    """
-    try:
-        fields = (
-            Path("/proc/self/stat").read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
-        )
-        return time.clock_gettime(time.CLOCK_BOOTTIME) - int(fields[19]) / os.sysconf("SC_CLK_TCK")
-    except (OSError, AttributeError):
-        return time.monotonic() - IMPORTED
-
-
-def begin() -> None:
-    """Prepare the command's process for training, before torch is imported."""
-    _keep_freed_memory()
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
-    # The first time, a compiler works for a second or two, beside torch's import and the decoding of images.
-    threading.Thread(target=kernels, daemon=True).start()
-
-
-def _demo(asked: argparse.Namespace) -> int:
-    begin()
-    from foveal.data import sources
-    from foveal.fit import train
-
-    digits = asked.folder / "digits"
+    digits = args.folder / "digits"
     if not digits.exists():
-        sources.get("digits", digits)
-    run = train(digits, recipe="digits", out=_free_name(asked.folder / "run"))
-    return _finish(run, evaluate=True, as_json=asked.json, log=[])
+        named_datasets.get("digits", digits)
+    run = train(digits, recipe="digits", out=find_free_name(args.folder / "run"))
+    return _finish(run, evaluate=True, as_json=args.json, log=[])
 
 
-def _free_name(path: Path) -> Path:
-    """Return `path`, or with the first number that makes it free: a demo may be run again."""
-    number = 1
-    free = path
-    while free.exists():
-        number += 1
-        free = path.with_name(f"{path.name}-{number}")
-    return free
+def _train(args: argparse.Namespace) -> int:
+    from foveal.recipe.budget import Budget
 
-
-def _train(asked: argparse.Namespace) -> int:
-    begin()
-    from foveal.fit import train
+    budget = None if args.budget is None else Budget.parse(args.budget)
+    prepare_process()
+    from foveal.run.options import TrainRequest
+    from foveal.run.train import start_run
 
     flags = {
-        "image.fit": asked.fit,
-        "image.background": asked.background,
-        "class_weights": asked.class_weights,
+        "image.fit": args.fit,
+        "image.background": args.background,
+        "class_weights": args.class_weights,
     }
-    settings = asked.settings + [f'{key}="{value}"' for key, value in flags.items() if value is not None]
-    minutes = asked.minutes if asked.seconds is None else asked.seconds / 60
-    evaluate = asked.evaluate or minutes is not None
+    evaluate = args.evaluate or args.recipe is None
+    request = TrainRequest(
+        data=get_data(args),
+        recipe=args.recipe,
+        budget=budget,
+        settings=args.settings
+        + [f'{key}="{value}"' for key, value in flags.items() if value is not None]
+        + ([] if args.max_pixels is None else [f"image.max_pixels={args.max_pixels}"]),
+        seed=args.seed,
+        out=args.out,
+        options=get_saving(args),
+        seconds_spent=process_age(),
+        includes_test=evaluate,
+    )
     try:
-        run = train(
-            asked.data,
-            recipe=asked.recipe,
-            minutes=minutes,
-            validation=asked.validation,
-            group=asked.group,
-            seed=asked.seed,
-            settings=settings,
-            out=asked.out,
-            cache=asked.cache,
-            save_every=asked.save_every,
-            spent=process_age(),
-            tested=evaluate,
-            log=asked.log,
+        run = start_run(request)
+    except Interrupted as interrupted:
+        _print_summary(interrupted, as_json=args.json)
+        raise
+    return _finish(run, evaluate=evaluate, as_json=args.json, log=args.log)
+
+
+def _resume(args: argparse.Namespace) -> int:
+    prepare_process()
+    from foveal.run.resume import continue_run
+    from foveal.run.run import Run
+
+    run = Run(args.run, cache=args.cache, data=get_moved_data(args), verify=args.verify)
+    was_finished = run.folder.finished
+    # What was promised when the run began is kept as if nothing had come between.
+    evaluate = args.evaluate or run.folder.lacks_promised_test
+    try:
+        run = continue_run(
+            run,
+            force=args.force,
+            options=get_saving(args),
+            settings=args.settings,
+            seconds_spent=process_age(),
         )
     except Interrupted as interrupted:
-        return _interrupted(interrupted, as_json=asked.json)
-    return _finish(run, evaluate=evaluate, as_json=asked.json, log=asked.log)
+        _print_summary(interrupted, as_json=args.json)
+        raise
+    code = _finish(run, evaluate=evaluate, again=args.evaluate, as_json=args.json, log=args.log)
+    return 0 if was_finished and not evaluate else code
 
 
-def _resume(asked: argparse.Namespace) -> int:
-    begin()
-    from foveal.fit import resume
-
-    folder = RunFolder(asked.run)
-    was_finished = folder.state in ("trained", "evaluated")
-    # A budget that has room for the test is kept as if nothing had come between.
-    tested = not was_finished and any(event.get("tested") for event in folder.events())
-    try:
-        run = resume(
-            asked.run,
-            cache=asked.cache,
-            force=asked.force,
-            save_every=asked.save_every,
-            spent=process_age(),
-            log=asked.log,
-        )
-    except Interrupted as interrupted:
-        return _interrupted(interrupted, as_json=asked.json)
-    code = _finish(run, evaluate=asked.evaluate or tested, as_json=asked.json, log=asked.log)
-    return 0 if was_finished else code
-
-
-def _interrupted(interrupted: Interrupted, *, as_json: bool) -> int:
-    from foveal.results import Run
+def _print_summary(interrupted: Interrupted, *, as_json: bool) -> None:
+    from foveal.run.run import Run
 
     if as_json:
-        say(json.dumps(Run(interrupted.run).summary()))
-    raise interrupted
+        print_result(json.dumps(Run(interrupted.run).summary()))
 
 
-def _finish(run: "Run", *, evaluate: bool, as_json: bool, log: list[str]) -> int:
-    """Judge on the test split if asked, print the outcome, and say what can come next."""
-    from foveal.loggers import Loggers
-    from foveal.planning.plan import SEARCHING_FROM
+def _finish(run: "Run", *, evaluate: bool, as_json: bool, log: list[str], again: bool = True) -> int:
+    """Evaluate on the test split if asked to, print the outcome, and tell what can come next.
+
+    A run that is evaluated already is evaluated once more only with `again`.
+    """
+    from foveal.files.events import Planned
+    from foveal.planning.plan import MIN_BUDGET_FOR_SEARCH
+    from foveal.run.loggers import Loggers
 
     if evaluate:
-        evaluation = run.evaluate("test") if run.has_test else run.evaluation("validation")
-        budgets = [event["seconds"] for event in run.folder.events() if event["event"] == "plan"]
-        Loggers(log, run.folder).finish()
-        report = run.report(neighbours=not budgets or budgets[0] >= SEARCHING_FROM)
-        if as_json:
-            say(json.dumps(run.summary()))
+        if again or run.folder.state != "evaluated":
+            evaluation = run.evaluate("test") if run.has_test else run.evaluation("validation")
         else:
-            judged = "" if evaluation is None else f"{evaluation}\n\n"
-            say(f"{judged}report: {report}")
-            progress.line(f"use the model: foveal predict {run.path} IMAGE …")
+            evaluation = run.evaluation("test")
+        budgets = [event.seconds for event in run.folder.events() if isinstance(event, Planned)]
+        Loggers(log, run.folder).finish()
+        report = run.report(neighbours=not budgets or budgets[0] >= MIN_BUDGET_FOR_SEARCH)
+        if as_json:
+            print_result(json.dumps(run.summary()))
+        else:
+            figures = "" if evaluation is None else f"{evaluation}\n\n"
+            print_result(f"{figures}report: {report}")
+            progress.line(f"use the model: {show_command('predict', run.path, rest='IMAGE …')}")
     elif as_json:
-        say(json.dumps(run.summary()))
+        print_result(json.dumps(run.summary()))
     else:
-        say(str(run.path))
-        progress.line(f"next: foveal evaluate {run.path}  or  foveal predict {run.path} IMAGE …")
-    return 1 if run.folder.dataset["left_out"] else 0
-
-
-def _recipes(asked: argparse.Namespace) -> int:
-    if asked.classes < 2:
-        raise RecipeError(f"--classes is {asked.classes}; a classifier needs two or more")
-    if asked.name is None and asked.json:
-        say(json.dumps({name: make().to_json() for name, make in recipes.RECIPES.items()}))
-        return 0
-    if asked.name is None:
-        rows = [
-            [name, (make.__doc__ or "").removeprefix("Return ").partition("\n")[0]]
-            for name, make in recipes.RECIPES.items()
-        ]
-        say(progress.table(["recipe", "what it is"], rows))
-        return 0
-    recipe = recipes.load(asked.name)
-    if asked.json:
-        json.dump(recipe.to_json(), sys.stdout, indent=2)
-        say("")
-        return 0
-    from foveal.models import registry
-
-    channels = 1 if recipe.image.channels == "grey" else 3
-    shape = {"size": recipe.image.size, "channels": channels}
-    network = registry.build(recipe.model, **shape, classes=asked.classes, seed=0)
-    side = recipe.image.size
-    say(f"{recipe.name}: images {side} × {side} × {channels}, {asked.classes} classes\n")
-    say(registry.show_table(network, **shape))
-    say("\nsettings (--set KEY=VALUE):")
-    for path, value in _settings_of(recipe):
-        say(f"  {path} = {value}")
-    return 0
-
-
-def _settings_of(recipe: Recipe) -> list[tuple[str, str]]:
-    found = []
-    for key, value in recipe.to_json().items():
-        if isinstance(value, dict):
-            found += [(f"{key}.{part}", json.dumps(each)) for part, each in value.items() if part != "name"]
-        elif key != "name":
-            found.append((key, "none" if value is None else json.dumps(value)))
-    return found
+        print_result(str(run.path))
+        predict = show_command("predict", run.path, rest="IMAGE …")
+        progress.line(f"next: {show_command('evaluate', run.path)}  or  {predict}")
+    return 1 if run.folder.dataset.left_out else 0

@@ -4,84 +4,83 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foveal.engine import crops
-from foveal.recipe import Augmentation
+from foveal.recipe.recipe import Augmentation
+from foveal.types import Bools, Ints, Pixels
 
-Images = NDArray[np.uint8]
-Augment = Callable[[Images, np.random.Generator], Images]
-"""A user's own: uint8 images (N, S, S, C) and the batch's own generator in, images of the same shape out."""
+Augment = Callable[[Pixels, np.random.Generator], Pixels]
+"""A user's own augmentation: uint8 images (N, S, S, C) and a generator -> images of the same shape."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Draws:
-    """What happens to each image of a batch."""
+class AugmentationDraws:
+    """The random changes to each image of a batch."""
 
-    mirrored: NDArray[np.bool_]
-    """(N,), whether left and right change places."""
-    down: NDArray[np.int64]
-    """(N,), by how many pixels the window moves down before mirroring."""
-    right: NDArray[np.int64]
-    """(N,), and to the right."""
+    flipped: Bools
+    """Whether each image is flipped left to right, (N,)."""
+    down: Ints
+    """The number of pixels by which each crop moves down before flipping, (N,)."""
+    right: Ints
+    """The number of pixels by which each crop moves right before flipping, (N,)."""
 
 
-def draw(
+def draw_augmentation(
     config: Augmentation,
     n: int,
     generator: np.random.Generator,
     *,
-    first_mirrored: NDArray[np.bool_] | None = None,
+    first_flipped: Bools | None = None,
     epoch: int = 1,
-) -> Draws:
-    """Draw what happens to the n images of a batch.
+) -> AugmentationDraws:
+    """Draw the changes to the n images of a batch.
 
-    With alternating flips nothing is drawn for them: `first_mirrored` (N,) says which of the images are
-    mirrored in the first epoch; in every other epoch it is the others' turn. So two epochs show an image
-    both ways, where chance would show every second image the same way twice (Jordan 2024, arXiv:2404.00498,
-    section 3.6).
+    Alternating flips are not random. `first_flipped` (N,) tells which images the first epoch flips, and every
+    other epoch flips the other images. So two epochs show an image both ways. Random flips would show every
+    second image the same way twice (Jordan 2024, arXiv:2404.00498, section 3.6).
     """
-    mirrored = np.zeros(n, dtype=np.bool_)
-    if config.flip:
-        if first_mirrored is not None:
-            mirrored = first_mirrored ^ (epoch % 2 == 0)
-        else:
-            mirrored = generator.random(n) < 0.5
+    flipped = np.zeros(n, dtype=np.bool_)
+    if config.flip and first_flipped is not None:
+        flipped = first_flipped ^ (epoch % 2 == 0)
+    elif config.flip:
+        flipped = generator.random(n) < 0.5
     down, right = np.zeros((2, n), dtype=np.int64)
     if config.shift:
         down, right = generator.integers(-config.shift, config.shift + 1, size=(2, n))
-    return Draws(mirrored=mirrored, down=down, right=right)
+    return AugmentationDraws(flipped=flipped, down=down, right=right)
 
 
-def apply(pixels: Images, rows: NDArray[np.int64], draws: Draws, *, shrink: int = 1) -> Images:
-    """Take rows of the images (M, S, S, C) and change them as drawn.
+def apply_augmentation(pixels: Pixels, indices: Ints, draws: AugmentationDraws, *, shrink: int = 1) -> Pixels:
+    """Select images from (M, S, S, C) by indices (N,) and change them as drawn.
 
-    What a shift brings in from outside is the image mirrored at its border, the border row itself not
-    repeated. Then `shrink` × `shrink` pixels become their mean, rounded to the nearest, halves up: returned
-    are images (N, S / shrink, S / shrink, C).
+    A shift fills the border with the reflected image, without repeating the border row itself. Then each
+    `shrink` × `shrink` pixels become their mean, rounded to the nearest, halves up.
+
+    Returns:
+        The images, uint8 (N, S / shrink, S / shrink, C).
     """
     size = pixels.shape[1]
-    down = _mirrored(np.arange(size) + draws.down[:, None], size)  # (N, S): which row comes here
-    across = _mirrored(np.arange(size) + draws.right[:, None], size)
-    across = np.where(draws.mirrored[:, None], size - 1 - across, across)
-    if crops.fits(pixels):
-        return crops.crops(pixels, rows, down, across, shrink=shrink)
-    return shrunk(pixels[rows[:, None, None], down[:, :, None], across[:, None, :]], shrink)
+    down = _reflect(np.arange(size) + draws.down[:, None], size)  # (N, S): the source row of each row
+    across = _reflect(np.arange(size) + draws.right[:, None], size)
+    across = np.where(draws.flipped[:, None], size - 1 - across, across)
+    if crops.supports(pixels):
+        return crops.gather_crops(pixels, indices, down, across, shrink=shrink)
+    return shrink_images(pixels[indices[:, None, None], down[:, :, None], across[:, None, :]], shrink)
 
 
-def shrunk(images: Images, factor: int) -> Images:
-    """Average factor × factor pixels of images (N, S, S, C) each, rounding to the nearest, halves up."""
+def shrink_images(images: Pixels, factor: int) -> Pixels:
+    """Average each factor × factor pixels of images (N, S, S, C), rounding to the nearest, halves up."""
     if factor == 1:
         return images
     n, size, _, channels = images.shape
     blocks = images.reshape(n, size // factor, factor, size // factor, factor, channels)
     sums = blocks.sum(axis=(2, 4), dtype=np.uint32)
-    made: Images = ((2 * sums + factor**2) // (2 * factor**2)).astype(np.uint8)
-    return made
+    means: Pixels = ((2 * sums + factor**2) // (2 * factor**2)).astype(np.uint8)
+    return means
 
 
-def _mirrored(positions: NDArray[np.int64], size: int) -> NDArray[np.int64]:
-    """Fold positions outside 0 … size-1 back inside, as often as it takes."""
+def _reflect(positions: Ints, size: int) -> Ints:
+    """Reflect positions outside 0 … size-1 at the borders until they are inside."""
     period = max(1, 2 * (size - 1))
     positions = positions % period
     return np.minimum(positions, period - positions)

@@ -1,4 +1,4 @@
-"""(data set, seed, epoch, position) -> batches. Every batch is a function of these four alone."""
+"""(data set, recipe, seed, epoch, position) -> batches. Nothing else decides what a batch holds."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -7,32 +7,32 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.data.augment import Augment, Images, apply, draw, shrunk
+from foveal.data.augment import Augment, apply_augmentation, draw_augmentation, shrink_images
 from foveal.data.dataset import Dataset
-from foveal.data.split import Rows
 from foveal.errors import DataError
-from foveal.recipe import Recipe
+from foveal.recipe.recipe import Recipe
+from foveal.types import Ints, Pixels
 
-# What a stream of random numbers is for: streams of different purposes share no numbers.
+# The purpose of each stream of random numbers. Streams of different purposes share no numbers.
 _ORDER, _STEP, _AUGMENT, _FLIP = 0, 1, 2, 3
 
 
 @dataclass(frozen=True, kw_only=True)
 class Batch:
-    """What a training step takes."""
+    """The input of a training step."""
 
     images: Tensor
-    """uint8 (N, S, S, C)."""
+    """The images, uint8 (N, S, S, C)."""
     labels: Tensor
-    """int64 (N,)."""
+    """The labels, int64 (N,)."""
     seed: int
-    """For everything random within the step, such as dropout."""
+    """The seed of everything random within the step, such as dropout."""
 
 
-def epoch_order(parts: Sequence[Rows], batch_size: int, *, seed: int, epoch: int) -> list[Rows]:
-    """Cut training rows into the batches of an epoch.
+def shuffle_into_batches(parts: Sequence[Ints], batch_size: int, *, seed: int, epoch: int) -> list[Ints]:
+    """Cut the training indices into the batches of an epoch.
 
-    Each part is shuffled and cut by itself, its last batch short; then the batches of all parts are
+    Each part is shuffled and cut by itself, its last batch short. Then the batches of all parts are
     shuffled among each other. So the notebook's data sets, concatenated and shuffled batch by batch, give
     it 4 · ⌈10000 / 64⌉ = 628 steps. It shuffles images only within a window of 512 after the first
     epoch; here every epoch shuffles a part fully.
@@ -45,12 +45,12 @@ def epoch_order(parts: Sequence[Rows], batch_size: int, *, seed: int, epoch: int
     return [batches[index] for index in random.permutation(len(batches))]
 
 
-def steps_per_epoch(parts: Sequence[Rows], batch_size: int) -> int:
-    """Count the batches that `epoch_order` makes."""
+def count_steps_per_epoch(parts: Sequence[Ints], batch_size: int) -> int:
+    """Count the batches that `shuffle_into_batches` makes."""
     return sum(-(-len(part) // batch_size) for part in parts)
 
 
-def training_batches(
+def iter_training_batches(
     dataset: Dataset,
     recipe: Recipe,
     *,
@@ -60,46 +60,58 @@ def training_batches(
     shrink: Callable[[int], int] = lambda _step: 1,
     augment: Augment | None = None,
 ) -> Iterator[Batch]:
-    """Yield an epoch's batches, from `position` on.
+    """Yield the batches of an epoch, from `position` on.
 
-    `shrink` says by which factor the images of a step are made smaller; steps are counted from 0 over the
-    whole run. It is asked when the step's turn has come. `augment` is a user's own augmentation, in place of
-    the recipe's.
+    Args:
+        dataset: The images.
+        recipe: The batch size, the augmentation and the mixing of training folders.
+        seed: The seed of the run.
+        epoch: The epoch, counted from 1.
+        position: The number of batches to skip.
+        shrink: Returns the factor by which the images of a step are made smaller. Steps are counted from 0
+            over the whole run. It is called just before the step's batch is made.
+        augment: A user's own augmentation, in place of the recipe's.
 
     Raises:
-        DataError: a user's augmentation returned something else than images of the same shape.
+        DataError: A user's augmentation returned something else than images of the same shape.
     """
-    parts = training_parts(dataset, recipe)
-    order = epoch_order(parts, recipe.batch_size, seed=seed, epoch=epoch)
+    parts = get_training_parts(dataset, recipe)
+    order = shuffle_into_batches(parts, recipe.batch_size, seed=seed, epoch=epoch)
     pixels = dataset.pack.pixels
-    first_mirrored = None
+    first_flipped = None
     if recipe.augmentation.alternate:
-        first_mirrored = np.random.default_rng([seed, _FLIP]).random(len(pixels)) < 0.5
-    done = (epoch - 1) * len(order)
-    for index in range(position, len(order)):
-        rows = order[index]
-        generator = np.random.default_rng([seed, epoch, _AUGMENT, index])
-        factor = shrink(done + index)
+        first_flipped = np.random.default_rng([seed, _FLIP]).random(len(pixels)) < 0.5
+    earlier_steps = (epoch - 1) * len(order)
+    for step in range(position, len(order)):
+        indices = order[step]
+        generator = np.random.default_rng([seed, epoch, _AUGMENT, step])
+        factor = shrink(earlier_steps + step)
         if augment is None:
-            mirrored = None if first_mirrored is None else first_mirrored[rows]
-            draws = draw(recipe.augmentation, len(rows), generator, first_mirrored=mirrored, epoch=epoch)
-            images = apply(pixels, rows, draws, shrink=factor)
+            draws = draw_augmentation(
+                recipe.augmentation,
+                len(indices),
+                generator,
+                first_flipped=None if first_flipped is None else first_flipped[indices],
+                epoch=epoch,
+            )
+            images = apply_augmentation(pixels, indices, draws, shrink=factor)
         else:
-            images = shrunk(_by_user(augment, pixels[rows], generator), factor)
+            images = shrink_images(_augment_by_user(augment, pixels[indices], generator), factor)
         yield Batch(
             images=torch.from_numpy(np.ascontiguousarray(images)),
-            labels=torch.from_numpy(dataset.labels[rows]),
-            seed=int(np.random.SeedSequence([seed, epoch, _STEP, index]).generate_state(1)[0]),
+            labels=torch.from_numpy(dataset.labels[indices]),
+            seed=int(np.random.SeedSequence([seed, epoch, _STEP, step]).generate_state(1)[0]),
         )
 
 
-def training_parts(dataset: Dataset, recipe: Recipe) -> Sequence[Rows]:
-    """Return the rows that train, in parts that batches do not mix."""
+def get_training_parts(dataset: Dataset, recipe: Recipe) -> Sequence[Ints]:
+    """Return the indices of the training images, in parts that batches do not mix."""
     parts = dataset.splits.train
     return [np.concatenate(parts)] if recipe.mixing == "images" else parts
 
 
-def _by_user(augment: Augment, images: Images, generator: np.random.Generator) -> Images:
+def _augment_by_user(augment: Augment, images: Pixels, generator: np.random.Generator) -> Pixels:
+    """Call a user's augmentation and check the images that it returns."""
     shape = images.shape
     images = np.asarray(augment(images, generator))
     if images.shape != shape or images.dtype != np.uint8:

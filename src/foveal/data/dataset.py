@@ -1,22 +1,31 @@
-"""A data set as a run sees it: listed, decoded, divided."""
+"""A data set that is listed, decoded and divided."""
 
-import os
+import gc
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import platformdirs
-from numpy.typing import NDArray
 
-from foveal.data.arrays import PLACE, Arrays
-from foveal.data.pack import Pack, is_packed, open_pack, require_images
-from foveal.data.scan import Listing, sampled, scan
-from foveal.data.split import Rows, Splits, check_options, split
+from foveal.data.arrays import ARRAYS_ROOT, Arrays
+from foveal.data.duplicates import find_equal_files
+from foveal.data.label_table import list_table
+from foveal.data.options import DataOptions, DataSource
+from foveal.data.pack import Pack, has_pack, open_pack, pack_arrays, require_images
+from foveal.data.scan import Listing, draw_sample, scan
+from foveal.data.split import Splits, check_options, leave_out_small_classes, split, split_arrays
 from foveal.errors import DataError
-from foveal.recipe import Image
+from foveal.files.run_records import DatasetRecord, EqualFiles, LeftOut, SampleRecord, SplitRecord
+from foveal.recipe.recipe import Image
+from foveal.types import Ints
 
 SplitName = Literal["train", "validation", "test"]
+"""The names of the splits."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,118 +33,223 @@ class Dataset:
     """Decoded images with labels and splits."""
 
     root: Path
+    """The data set's folder."""
     pack: Pack
-    labels: NDArray[np.int64]
-    """(N,), the index of each row's class."""
+    """The decoded images."""
+    labels: Ints
+    """The index of each image's class, int64 (N,)."""
     classes: tuple[str, ...]
+    """The names of the classes, in the order of the labels."""
     splits: Splits
+    """The indices of the images of each split."""
     left_out: dict[str, str]
-    """Relative path of every file that is not used, with the reason."""
-    options: dict[str, Any]
-    """What `open_dataset` was asked for: validation, group and share."""
-    listed: int
-    """Files of the folder, of which a sample may be all that is used."""
+    """The reason for every file that is not used, by its relative path."""
+    options: DataOptions
+    """The options that the data set was opened with."""
+    share: float | None
+    """The share of the files that a sample uses, or None if all are used."""
+    n_listed: int
+    """The number of files in the folder, including those outside the sample."""
+    table: Path | None = None
+    """The table that the labels come from, or None where folders have them."""
+    listing: Listing | None = None
+    """The files as they were listed, with what was noticed then. It is None for images in memory."""
 
-    def rows(self, name: SplitName) -> Rows:
-        """Return a split's rows of the pack.
+    @property
+    def place(self) -> Path:
+        """The absolute path of the folder of images, or of the table of their labels."""
+        return (self.table or self.root).resolve()
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The digest of all images and labels, as hexadecimal digits.
+
+        Where folders have the labels, they are part of the paths. Those of a table are added to the digest.
+        """
+        if self.table is None:
+            return self.pack.fingerprint
+        digest = hashlib.sha256(f"{self.pack.fingerprint}\n".encode())
+        for index in self.pack.decoded_indices:
+            label = self.classes[self.labels[index]]
+            digest.update(f"{self.pack.paths[index]}\0{label}\n".encode("utf-8", "surrogateescape"))
+        return digest.hexdigest()
+
+    def get_indices(self, name: SplitName) -> Ints:
+        """Return the indices of a split's images, int64 (M,).
 
         Raises:
-            DataError: the data set has no such images.
+            DataError: The split has no images.
         """
         match name:
             case "train":
-                rows = np.concatenate(self.splits.train)
+                indices = np.concatenate(self.splits.train)
             case "validation":
-                rows = self.splits.validation
+                indices = self.splits.validation
             case "test":
-                rows = self.splits.test
-        if len(rows) == 0:
+                indices = self.splits.test
+        if len(indices) == 0:
             raise DataError(f"{self.root} has no {name} images under this division: {self.splits.rule}")
-        return rows
+        return indices
 
-    def class_counts(self, rows: Rows) -> list[int]:
-        """Count the images of each class among rows."""
-        counts: list[int] = np.bincount(self.labels[rows], minlength=len(self.classes)).tolist()
+    def count_classes(self, indices: Ints) -> list[int]:
+        """Count the images of each class among some images."""
+        counts: list[int] = np.bincount(self.labels[indices], minlength=len(self.classes)).tolist()
         return counts
 
-    def to_json(self) -> dict[str, Any]:
-        """Write fingerprint, classes, splits by path and digest, and what was left out: `dataset.json`."""
-        parts = {
+    def to_record(self) -> DatasetRecord:
+        """Return the content of `dataset.json`: classes, the files of each split, and the files left out."""
+        indices_of = self._indices_of_splits
+        paths, digests = self.pack.paths, self.pack.digests
+        n_files = len(paths)
+        return DatasetRecord(
+            fingerprint=self.fingerprint,
+            classes=self.classes,
+            rule=self.splits.rule,
+            decoding=self.pack.decoding.to_json(),
+            splits={
+                name: SplitRecord(
+                    n=len(indices),
+                    classes=tuple(self.count_classes(indices)),
+                    files=tuple((paths[index], digests[index]) for index in indices.tolist()),
+                )
+                for name, indices in indices_of.items()
+            },
+            sampled=None if n_files == self.n_listed else SampleRecord(of=self.n_listed, files=n_files),
+            left_out=tuple(LeftOut(path=path, reason=reason) for path, reason in self.left_out.items()),
+            equal_files=self.equal_files,
+        )
+
+    @property
+    def _indices_of_splits(self) -> dict[str, Ints]:
+        return {
             "train": np.concatenate(self.splits.train),
             "validation": self.splits.validation,
             "test": self.splits.test,
         }
-        paths, digests = self.pack.paths, self.pack.digests
-        return {
-            "schema": 1,
-            "fingerprint": self.pack.fingerprint,
-            "classes": list(self.classes),
-            "rule": self.splits.rule,
-            "decoding": self.pack.decoding.to_json(),
-            "splits": {
-                name: {
-                    "n": len(rows),
-                    "classes": self.class_counts(rows),
-                    "files": [[paths[row], digests[row]] for row in rows.tolist()],
-                }
-                for name, rows in parts.items()
-            },
-            "sampled": None if len(paths) == self.listed else {"of": self.listed, "files": len(paths)},
-            "left_out": [{"path": path, "reason": reason} for path, reason in self.left_out.items()],
-        }
+
+    @cached_property
+    def equal_files(self) -> tuple[EqualFiles, ...]:
+        """The files that hold the same bytes although they belong to different classes or splits."""
+        return find_equal_files(self.pack.paths, self.pack.digests, self.labels, self._indices_of_splits)
 
 
-def default_cache() -> Path:
-    """Return the user's cache folder of Foveal."""
+def get_default_cache() -> Path:
+    """Return Foveal's folder in the user's cache folder."""
     return platformdirs.user_cache_path("foveal")
 
 
+def list_source(options: DataOptions) -> Listing:
+    """List the files of a folder of class folders, or those that a table of labels names.
+
+    Raises:
+        DataError: The folder or the table is refused, or an option has no effect.
+    """
+    assert not isinstance(options.source, Arrays)
+    if options.names_table and options.layout is not None:
+        raise DataError(f"--layout is for folders, but {options.source} is a table of labels; leave it out")
+    if options.names_table:
+        return list_table(options, options.cache_folder or get_default_cache())
+    for flag, value in (("--images", options.images), ("--columns", options.columns)):
+        if value is not None and Path(options.source).exists():
+            problem = f"{flag} belongs to a table of labels, but {options.source} is none"
+            raise DataError(f"{problem}; leave it out")
+    return scan(options.source, options.layout)
+
+
+@contextmanager
+def _pause_garbage_collection() -> Iterator[None]:
+    """Let nothing look for reference cycles inside the block.
+
+    While a data set is opened, a tuple is made for every file, and none is part of a cycle. For 60,000 files
+    the search among them would take a fifth of the time.
+    """
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()
+
+
+@_pause_garbage_collection()
 def open_dataset(
-    root: str | os.PathLike[str] | Listing | Arrays,
+    data: DataSource,
     image: Image,
     *,
-    validation: str | None = None,
-    group: str | None = None,
     seed: int = 0,
-    cache: Path | None = None,
-    known: Path | None = None,
+    listing: Listing | None = None,
     share: float | None = None,
+    known_cache: Path | None = None,
 ) -> Dataset:
-    """List a folder, decode it or find its pack, and divide it; see `scan`, `open_pack` and `split`.
+    """Open a data set: list its folder, decode it or find its pack in the cache, and divide it.
 
-    With a `share` a sample of so many of its files, stratified, takes the place of them all. `known` is a
-    cache that a file names: the pack is taken from there if it has it, but nothing is written there. Images
-    in memory are only divided: cache and share have no meaning for them.
+    Args:
+        data: The folder or the images in memory, and how they are divided.
+        image: The size, the channels and the resize mode of the decoded images.
+        seed: The seed of random splits and of the sample.
+        listing: The folder's files, if they are listed already.
+        share: The share of the files to use, as a stratified sample. By default all are used.
+        known_cache: A cache that may hold the pack already. Nothing is written there, unless the pack is
+            damaged or its files have changed.
+
+    Raises:
+        DataError: The folder, its layout or an option is refused, or a class has no readable image.
+        OutsideError: The cache cannot be written.
     """
-    if isinstance(root, Arrays):
-        pack = root.pack(image)
-        return Dataset(
-            root=PLACE,
-            pack=pack,
-            labels=root.labels,
-            classes=root.classes,
-            splits=root.split(pack.digests, validation=validation, group=group, seed=seed),
-            left_out={},
-            options={"validation": validation, "group": group, "share": None},
-            listed=len(root.labels),
-        )
-    whole = root if isinstance(root, Listing) else scan(root)
-    check_options(whole, validation=validation, group=group)
-    listing = whole if share is None else sampled(whole, share, seed=seed)
-    if cache is None and known is not None and is_packed(listing, image, known):
-        cache = known
-    pack = open_pack(listing, image, cache or default_cache())
-    require_images(pack, listing)
-    index = {name: number for number, name in enumerate(listing.classes)}
+    options = DataOptions.of(data)
+    if isinstance(options.source, Arrays):
+        return _open_arrays(options.source, image, options, seed=seed)
+    whole = list_source(options) if listing is None else listing
+    check_options(whole, options)
+    listing = whole if share is None else draw_sample(whole, share, seed=seed)
+    cache = options.cache_folder
+    if cache is None and known_cache is not None and has_pack(listing, image, known_cache):
+        cache = known_cache
+    cache = cache or get_default_cache()
+    files = listing
+    pack = open_pack(files, image, cache, verify=options.verify, is_tested_later=True)
+    listing, pack, splits = _divide(files, pack, options, seed=seed)
+    if pack.is_damaged():
+        listing, pack, splits = _divide(files, open_pack(files, image, cache), options, seed=seed)
+    label_of = {name: label for label, name in enumerate(listing.classes)}
     left_out = dict.fromkeys(listing.strays, "lies in no class folder")
-    left_out |= {pack.paths[row]: reason for row, reason in pack.errors.items()}
+    left_out |= listing.unusable
+    left_out |= {pack.paths[index]: reason for index, reason in pack.errors.items()}
     return Dataset(
         root=listing.root,
         pack=pack,
-        labels=np.array([index[record.label] for record in listing.records], dtype=np.int64),
+        # Files of classes that are left out are in no split, so their labels are never used.
+        labels=np.array([label_of.get(record.label, 0) for record in listing.records], dtype=np.int64),
         classes=listing.classes,
-        splits=split(listing, pack, validation=validation, group=group, seed=seed),
+        splits=splits,
         left_out=left_out,
-        options={"validation": validation, "group": group, "share": share},
-        listed=len(whole.records),
+        options=options,
+        share=share,
+        n_listed=len(whole.records),
+        table=listing.table,
+        listing=listing,
+    )
+
+
+def _divide(listing: Listing, pack: Pack, options: DataOptions, *, seed: int) -> tuple[Listing, Pack, Splits]:
+    """Divide decoded files. It returns them without the classes that are too small, too."""
+    listing, pack = leave_out_small_classes(listing, pack, options)
+    require_images(pack, listing)
+    return listing, pack, split(listing, pack, options, seed=seed)
+
+
+def _open_arrays(arrays: Arrays, image: Image, options: DataOptions, *, seed: int) -> Dataset:
+    """Divide images in memory. They need no cache, and no sample is drawn from them."""
+    pack = pack_arrays(arrays, image)
+    return Dataset(
+        root=ARRAYS_ROOT,
+        pack=pack,
+        labels=arrays.labels,
+        classes=arrays.classes,
+        splits=split_arrays(arrays, pack, options, seed=seed),
+        left_out={},
+        options=options,
+        share=None,
+        n_listed=len(arrays.labels),
     )

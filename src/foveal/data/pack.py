@@ -1,264 +1,309 @@
 """Records -> one memory-mapped file of uint8 pixels, made once and found again by a listing.
 
-A pack is a folder in the cache: `pixels` holds the images back to back (N, S, S, C), `index.json` their
-digests and what was rejected. Its name is a digest of the data set's place, of every path, size and
-modification time, and of how images become pixels, so a changed, missing or added file simply means
-another pack, and the paths need not be stored: the listing that finds a pack has them.
+A pack is a folder in the cache. Its file `pixels` holds the images one after another (N, S, S, C), and
+`index.json` their digests and the rejected files. Its name is a digest of the data set's folder, of every
+path, size and modification time, and of how images become pixels. So a changed, missing or added file means
+another pack. The paths are not stored, because the listing that finds a pack has them.
+
+A pack is believed only as far as it is checked, each time it is opened:
+
+- Files may have been moved or written although path, size and time are the same. Then their inodes or change
+  times differ from those in `stamps`. They are read and compared with their digests. So is a sample of all.
+- Pixels are compared with their checksums, and the index with a digest of its own.
+
+What does not fit is decoded again, and nothing else.
 """
 
 import hashlib
-import json
-import os
-import shutil
-import tempfile
-import time
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foveal import progress
-from foveal.data.decode import Decoding
+from foveal.data.arrays import Arrays
+from foveal.data.checksums import ChecksumTest, compute_file_digest, count_blocks, iter_file_digests
+from foveal.data.decode import Decoding, resize_images
+from foveal.data.pack_build import PIXELS, StoredPack, build_pack, patch_pack
+from foveal.data.pack_folders import evict, give_name, mark_as_used, remove_leftovers, workplace
+from foveal.data.pack_index import FileTable, find_restamped_files, read_index, write_stamps
 from foveal.data.scan import Listing
-from foveal.data.workers import Outcome, decode_files
 from foveal.errors import DataError, OutsideError
-from foveal.recipe import Image
-from foveal.run import outside_faults, write_json
+from foveal.progress import printable
+from foveal.recipe.recipe import Image
+from foveal.types import Pixels
 
-FORMAT = 3
-"""Changes whenever the same files would give other pixels or another index."""
-CACHE_LIMIT = 20_000_000_000
-"""Bytes that all packs may take together; the least recently used go first."""
-ABANDONED = 7 * 24 * 3600
-"""Seconds after which a pack that is still being built is taken for one whose process was killed."""
+PACK_FORMAT = 4
+"""The version of packs. It changes when the same files would give other pixels or another index."""
+MAX_SAMPLED_FILES = 24
+"""The number of files, drawn anew each time, that are read and compared whenever a pack is opened."""
+MAX_SAMPLED_BYTES = 20_000_000
+"""The size of a file that is too large for the sample."""
+MAX_ATTEMPTS = 3
+"""The number of times that a pack is looked for while other processes replace it."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Pack:
-    """Decoded images and where they came from. Row i of every field belongs to the same file."""
+    """Decoded images and their files. Index i of every field belongs to the same file."""
 
-    pixels: NDArray[np.uint8]
-    """(N, S, S, C), read-only, mapped from the disk. Rows of rejected files are meaningless."""
+    pixels: Pixels
+    """The images, uint8 (N, S, S, C), read-only. Images of rejected files have no meaning."""
     paths: tuple[str, ...]
+    """The files' paths relative to the data set's folder."""
     digests: tuple[str, ...]
-    """Of the files' bytes: BLAKE2b, 128 bits."""
+    """The digests of the files' bytes: BLAKE2b, 128 bits, as hexadecimal digits."""
     errors: dict[int, str]
-    """Why a row's file was rejected."""
+    """The reason for each rejected file, by its index."""
     clipped: int
-    """Pixels of deep greyscale outside the range; always 0 when the range is this pack's own."""
+    """The number of values of deep images outside the data set's range."""
     decoding: Decoding
+    """The settings that made the pixels."""
     retry: bool
-    """Whether a rejected file may be accepted another time, though its size and time do not change."""
+    """Whether a rejected file may be accepted another time, although its size and time do not change."""
+    notes: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
+    """What is noted of files that are used, but not as a whole, by their indices: see `file_notes`."""
+    checksums: tuple[int, ...] = ()
+    """The checksum of each block of the pixels."""
+    test: ChecksumTest | None = None
+    """The comparison of the pixels with their checksums, or None if they were made just now."""
 
     @property
-    def accepted(self) -> list[int]:
-        """Rows whose file was decoded."""
-        return [row for row in range(len(self.paths)) if row not in self.errors]
+    def decoded_indices(self) -> list[int]:
+        """The indices of the files that were decoded."""
+        return [index for index in range(len(self.paths)) if index not in self.errors]
+
+    def is_damaged(self) -> bool:
+        """Wait until the pixels are compared with their checksums, and tell whether they differ."""
+        return self.test is not None and bool(self.test.find_damaged_images(self.pixels, self.checksums))
 
     @cached_property
     def fingerprint(self) -> str:
-        """Digest of every accepted file's relative path and content: SHA-256, hexadecimal."""
-        lines = "".join(f"{self.paths[row]}\0{self.digests[row]}\n" for row in self.accepted)
+        """The SHA-256 digest of all decoded files' relative paths and contents, as hexadecimal digits."""
+        lines = "".join(f"{self.paths[index]}\0{self.digests[index]}\n" for index in self.decoded_indices)
         return hashlib.sha256(lines.encode("utf-8", "surrogateescape")).hexdigest()
 
 
-def open_pack(listing: Listing, image: Image, cache: Path) -> Pack:
-    """Return the pack of a listing, decoding its files only if no pack of them is in the cache.
+def open_pack(
+    listing: Listing, image: Image, cache: Path, *, verify: bool = False, is_tested_later: bool = False
+) -> Pack:
+    """Return the pack of a listing. Files are decoded only if the cache lacks them or has them wrong.
 
-    A pack that is damaged is made anew, and so is one that lacks files which were locked then, say.
+    Args:
+        listing: The files.
+        image: The size, the channels and the resize mode of the images.
+        cache: The folder for decoded images.
+        verify: Whether all files are read and compared with their digests.
+        is_tested_later: Whether the caller will ask `Pack.is_damaged`, and open a damaged pack again. So the
+            pixels are compared while other work is done.
 
     Raises:
-        OutsideError: the cache cannot be written.
+        OutsideError: The cache cannot be written.
     """
-    packs = cache / "packs"
-    folder = packs / _key(listing, image)
-    pack = _load(folder, listing)
-    if pack is None or pack.retry:
-        del pack  # Windows cannot replace a file that is mapped
-        with outside_faults(packs):
-            packs.mkdir(parents=True, exist_ok=True)
-            building = Path(tempfile.mkdtemp(prefix=".building-", dir=packs))
-        try:
-            _build(building, listing, image)
-            with outside_faults(folder):
-                _publish(building, folder, listing)
-        finally:
-            shutil.rmtree(building, ignore_errors=True)
-        _evict(packs, spare=folder)
-        pack = _load(folder, listing)
-        if pack is None:
-            raise OutsideError(f"the pack {folder} was removed or damaged by somebody else; run again")
-    with suppress(OSError):  # a cache that is only read is as good
-        os.utime(folder)  # "recently used", for eviction
-    return pack
+    packs, files = cache / "packs", FileTable.of(listing)
+    folder = packs / _get_name(listing.root, files, image)
+    remove_leftovers(packs)
+    for _ in range(MAX_ATTEMPTS):
+        test = ChecksumTest(folder / PIXELS)
+        stored = _load(folder, listing)
+        repair = None
+        if stored is not None:
+            damaged = (
+                [] if is_tested_later else test.find_damaged_images(stored.pixels, stored.index.checksums)
+            )
+            repair = _find_repair(stored, listing, files, damaged, verify=verify)
+            if repair is None:
+                mark_as_used(folder)
+                return _to_pack(stored, files, test)
+        elif folder.exists():
+            progress.warn(f"the decoded images in {folder} are damaged; all are made again from their files")
+        with workplace(packs) as new:
+            seen = b""
+            if stored is None or repair is None:
+                build_pack(new, listing, image)
+            elif patch_pack(new, listing, image, stored, repair.rows, damaged=repair.damaged):
+                seen = stored.index_digest
+            else:
+                return _to_pack(stored, files, test)
+            del stored, test  # Windows cannot replace a file that is mapped
+            is_own = _publish(new, folder, listing, instead_of=seen)
+        evict(packs, keep=folder)
+        if is_own and (stored := _load(folder, listing)) is not None:
+            return _to_pack(stored, files, None)
+    raise OutsideError(f"the pack {folder} was removed or damaged by somebody else; run again")
 
 
-def is_packed(listing: Listing, image: Image, cache: Path) -> bool:
-    """Say whether the cache has a pack of a listing, to be used as it is."""
-    pack = _load(cache / "packs" / _key(listing, image), listing)
-    return pack is not None and not pack.retry
-
-
-def _key(listing: Listing, image: Image) -> str:
-    # The place keeps data sets apart whose files differ in content alone: unpacked from archives, they
-    # often have equal times, and uncompressed images of equal dimensions have equal sizes.
-    settings = {"format": FORMAT, "place": str(listing.root.resolve()), "image": vars(image)}
-    lines = "".join(f"{path}\0{size}\0{modified}\n" for path, size, modified, _, _ in listing.records)
-    digest = hashlib.sha256(json.dumps(settings, sort_keys=True).encode())
-    digest.update(lines.encode("utf-8", "surrogateescape"))
-    return digest.hexdigest()[:32]
-
-
-def _build(folder: Path, listing: Listing, image: Image) -> None:
-    """Decode every file into a new pack."""
-    rows = len(listing.records)
-    paths = [record.path for record in listing.records]
+def pack_arrays(arrays: Arrays, image: Image) -> Pack:
+    """Return images in memory at a recipe's size and channels. Images that have both are not copied."""
+    grey = bool((arrays.images == arrays.images[..., :1]).all())
     decoding = Decoding(
         size=image.size,
-        channels=1 if image.channels == "grey" else 3,
+        channels=1 if image.channels == "grey" or (image.channels == "auto" and grey) else 3,
         fit=image.fit,
         background=image.background,
     )
-    file = folder / "pixels"
-    with outside_faults(file):
-        _allocate(file, rows * decoding.size**2 * decoding.channels)
-    with progress.bar(rows, "decoding", "images") as bar:
-        jobs = list(enumerate(paths))
-        outcomes = decode_files(listing.root, jobs, decoding=decoding, pixels=file, rows=rows, bar=bar)
-    decoding = _second_pass(listing, outcomes, decoding=decoding, file=file)
-    rejected = {row: outcome.error for row, outcome in outcomes.items() if outcome.error is not None}
-    accepted = [outcome for outcome in outcomes.values() if outcome.error is None]
-    if image.channels == "auto" and accepted and all(outcome.grey for outcome in accepted):
-        decoding = _keep_one_channel(file, rows, decoding)
-    _sync(file)  # before the index: after a power cut a pack is whole or is none
-    index = {
-        "decoding": decoding.to_json(),
-        "digests": [outcomes[row].digest for row in range(rows)],
-        "errors": {str(row): rejected[row] for row in sorted(rejected)},
-        "clipped": sum(outcome.clipped for outcome in accepted),
-        "retry": any(outcome.retry for outcome in outcomes.values()),
-    }
-    write_json(folder / "index.json", index, indent=None)
+    return Pack(
+        pixels=resize_images(arrays.images, decoding),
+        paths=tuple(f"X[{index}]" for index in range(len(arrays.images))),
+        digests=tuple(
+            hashlib.blake2b(pixels.tobytes(), digest_size=16).hexdigest() for pixels in arrays.images
+        ),
+        errors={},
+        clipped=0,
+        decoding=decoding,
+        retry=False,
+    )
 
 
-def _second_pass(
-    listing: Listing, outcomes: dict[int, Outcome], *, decoding: Decoding, file: Path
-) -> Decoding:
-    """Decode the deep greyscale files, now that the range of them all is known."""
-    ranges = {row: outcome.deep for row, outcome in outcomes.items() if outcome.deep is not None}
-    if not ranges:
-        return decoding
-    low, high = min(low for low, _ in ranges.values()), max(high for _, high in ranges.values())
-    decoding = replace(decoding, deep_range=(low, high))
-    jobs = [(row, listing.records[row].path) for row in sorted(ranges)]
-    rows = len(listing.records)
-    with progress.bar(len(jobs), "scaling deep greyscale", "images") as bar:
-        outcomes.update(decode_files(listing.root, jobs, decoding=decoding, pixels=file, rows=rows, bar=bar))
-    return decoding
+def has_pack(listing: Listing, image: Image, cache: Path) -> bool:
+    """Tell whether the cache has a pack of a listing, of which at most a part has to be made again."""
+    name = _get_name(listing.root, FileTable.of(listing), image)
+    return _load(cache / "packs" / name, listing) is not None
 
 
-def _allocate(file: Path, size: int) -> None:
-    """Reserve the disk space now: writing to a map of a full disk would kill the process later."""
-    with file.open("wb") as stream:
-        if hasattr(os, "posix_fallocate") and size:
-            os.posix_fallocate(stream.fileno(), 0, size)
-        else:
-            stream.truncate(size)
+def _get_name(root: Path, files: FileTable, image: Image) -> str:
+    """Compute the name of a pack."""
+    # The folder distinguishes data sets whose files differ in content only. Files from archives often have
+    # equal times, and uncompressed images of equal dimensions have equal sizes.
+    return files.compute_name({"format": PACK_FORMAT, "place": str(root.resolve()), "image": vars(image)})
 
 
-def _keep_one_channel(file: Path, rows: int, decoding: Decoding) -> Decoding:
-    """Rewrite an RGB pixel file whose channels are all equal with one of them."""
-    one = file.with_name("pixels-one")
-    shape = (rows, decoding.size, decoding.size)
-    rgb = np.memmap(file, dtype=np.uint8, mode="r", shape=(*shape, 3))
-    with outside_faults(one):
-        _allocate(one, int(np.prod(shape)))
-        grey = np.memmap(one, dtype=np.uint8, mode="r+", shape=shape)
-        grey[:] = rgb[..., 0]
-        grey.flush()
-        del grey, rgb  # Windows cannot replace a file that is mapped
-        one.replace(file)
-    return replace(decoding, channels=1)
+@dataclass(frozen=True, kw_only=True)
+class _Repair:
+    """What has to be done to a pack before it is used."""
+
+    rows: list[int]
+    """The indices of the files to decode."""
+    damaged: bool
+    """Whether the pixels are damaged. Otherwise the pack may stay if decoding changes nothing."""
 
 
-def _sync(file: Path) -> None:
-    """Make sure that the pixels are on the disk; workers wrote them through maps."""
-    with outside_faults(file), file.open("rb+") as stream:
-        os.fsync(stream.fileno())
+def _find_repair(
+    stored: StoredPack, listing: Listing, files: FileTable, damaged: Sequence[int], *, verify: bool
+) -> _Repair | None:
+    """Find out which files of a pack are to be decoded again, and tell why. None stands for none.
+
+    `damaged` are the indices of the images in damaged blocks.
+    """
+    digests, paths = stored.index.digests, files.paths
+    moved = find_restamped_files(stored.folder, files.stamps, stored.index_digest)
+    everything = range(len(paths))
+    changed = _find_changed_files(listing, digests, everything if verify else moved)
+    if not verify and _find_changed_files(listing, digests, _draw_files(listing, digests)) - changed:
+        changed = _find_changed_files(listing, digests, everything)  # inodes and times cannot be trusted here
+    if changed:
+        n, first = len(changed), printable(paths[min(changed)])
+        hold = "files hold" if n > 1 else "file holds"
+        progress.line(
+            f"{n:,} {hold} other bytes than before, though name, size and time did not change "
+            f"({first}{' …' if n > 1 else ''}): decoded again"
+        )
+    root = str(listing.root)
+    retried = {row for row in stored.index.retry if digests[row] or compute_file_digest(root, paths[row])}
+    if damaged:
+        progress.warn(
+            f"{len(damaged):,} of {len(paths):,} decoded images in {stored.folder} are damaged; "
+            f"they are made again from their files"
+        )
+    # Rejected files have no image, unless there are none but those.
+    lost = {row for row in damaged if str(row) not in stored.index.errors} or set(damaged)
+    if rows := changed | retried | lost:
+        return _Repair(rows=sorted(rows), damaged=bool(damaged))
+    if moved:
+        with suppress(OutsideError):  # a cache that cannot be written serves as well
+            write_stamps(stored.folder, files.stamps, stored.index_digest)
+    return None
 
 
-def _publish(building: Path, folder: Path, listing: Listing) -> None:
-    """Give a finished pack its name."""
-    with suppress(OSError):
-        building.rename(folder)
-        return
-    pack = _load(folder, listing)
-    if pack is not None and not pack.retry:  # another process was faster: its pack is as good
-        return
-    del pack
-    shutil.rmtree(folder, ignore_errors=True)
-    building.rename(folder)
+def _draw_files(listing: Listing, digests: Sequence[str]) -> list[int]:
+    """Draw a few files that can be read fast. Other ones are drawn each time."""
+    rows = np.random.default_rng().permutation(len(digests))[:MAX_SAMPLED_FILES].tolist()
+    return [row for row in rows if digests[row] and listing.records[row].size <= MAX_SAMPLED_BYTES]
 
 
-def _load(folder: Path, listing: Listing) -> Pack | None:
-    """Map the pack of a listing; None if there is none, or no whole one."""
+def _find_changed_files(listing: Listing, digests: Sequence[str], rows: Sequence[int]) -> set[int]:
+    """Read files, and return the indices of those whose digests differ from the known ones."""
+    if not rows:
+        return set()
+    paths = [listing.records[row].path for row in rows]
+    with progress.bar(len(rows), "comparing", "files") as bar:
+        changed = set()
+        for row, digest in zip(rows, iter_file_digests(listing.root, paths), strict=True):
+            bar.advance()
+            if digest != digests[row]:
+                changed.add(row)
+        return changed
+
+
+def _publish(new: Path, folder: Path, listing: Listing, *, instead_of: bytes) -> bool:
+    """Give a finished pack its name, unless another process has put its own there meanwhile.
+
+    `instead_of` is the digest of the index that the replaced pack has. Returns whether the pack got the name.
+    """
+    other = _load(folder, listing)
+    if other is not None and other.index_digest != instead_of:
+        return False
+    del other  # Windows cannot replace a file that is mapped
+    give_name(new, folder)
+    return True
+
+
+def _load(folder: Path, listing: Listing) -> StoredPack | None:
+    """Open the pack of a listing. The result is None if there is no pack, or no whole one."""
     try:
-        index: dict[str, Any] = json.loads(
-            (folder / "index.json").read_text(encoding="utf-8", errors="surrogateescape")
-        )
-        decoding = Decoding.from_json(index["decoding"])
-        digests = tuple(index["digests"])
-        if len(digests) != len(listing.records):
+        index, digest = read_index(folder)
+        decoding = index.decoding
+        shape = (len(index.digests), decoding.size, decoding.size, decoding.channels)
+        pixels = np.memmap(folder / PIXELS, dtype=np.uint8, mode="r", shape=shape)
+        if (
+            len(index.digests) != len(listing.records)
+            or (folder / PIXELS).stat().st_size != pixels.nbytes
+            or len(index.checksums) != count_blocks(pixels)
+        ):
             return None
-        shape = (len(digests), decoding.size, decoding.size, decoding.channels)
-        return Pack(
-            pixels=np.memmap(folder / "pixels", dtype=np.uint8, mode="r", shape=shape),
-            paths=tuple(record.path for record in listing.records),
-            digests=digests,
-            errors={int(row): error for row, error in index["errors"].items()},
-            clipped=index["clipped"],
-            decoding=decoding,
-            retry=index["retry"],
-        )
-    except (OSError, ValueError, LookupError, TypeError, AttributeError):
+    except (OSError, ValueError, RecursionError):
         return None
+    return StoredPack(folder=folder, index=index, index_digest=digest, pixels=pixels)
 
 
-def _evict(packs: Path, *, spare: Path) -> None:
-    """Remove what killed processes left, and the least recently used packs until the rest fit the limit."""
-    found: list[tuple[float, int, Path]] = []
-    for each in packs.iterdir():
-        with suppress(OSError):  # another process is removing it
-            used = each.stat().st_mtime
-            if not each.name.startswith("."):
-                found.append((used, (each / "pixels").stat().st_size, each))
-            elif time.time() - used > ABANDONED:
-                shutil.rmtree(each, ignore_errors=True)
-    total = sum(size for _, size, _ in found)
-    for _, size, each in sorted(found):
-        if total > CACHE_LIMIT and each != spare:
-            total -= size
-            shutil.rmtree(each, ignore_errors=True)
+def _to_pack(stored: StoredPack, files: FileTable, test: ChecksumTest | None) -> Pack:
+    index = stored.index
+    return Pack(
+        pixels=stored.pixels,
+        paths=files.paths,
+        digests=index.digests,
+        errors={int(row): error for row, error in index.errors.items()},
+        clipped=sum(index.clipped.values()),
+        decoding=index.decoding,
+        retry=bool(index.retry),
+        notes={int(row): notes for row, notes in index.notes.items()},
+        checksums=index.checksums,
+        test=test,
+    )
 
 
 def require_images(pack: Pack, listing: Listing) -> None:
-    """Refuse a pack in which some class has not a single image that can be read.
+    """Refuse a pack if no image of some class and split can be read. Classes left out do not matter.
 
     Raises:
-        DataError: naming the class and the first reason.
+        DataError: A class has no readable image. The message has the reason of its first file.
     """
-    if not pack.errors:  # and a class folder without files was refused when it was listed
+    if not pack.errors:  # the listing has refused class folders without files
         return
-    readable = {(listing.records[row].folder, listing.records[row].label) for row in pack.accepted}
-    for row, record in enumerate(listing.records):
-        if (record.folder, record.label) not in readable:
+    readable = {(listing.records[i].folder, listing.records[i].label) for i in pack.decoded_indices}
+    for index, record in enumerate(listing.records):
+        if (record.folder, record.label) not in readable and record.label in listing.classes:
+            if listing.table is not None:
+                raise DataError(
+                    f"no image of the class {printable(record.label)} of {listing.table} can be read; "
+                    f"the first, {printable(record.path)}: {pack.errors[index]}"
+                )
             depth = 1 if listing.layout == "flat" else 2
             folder = listing.root.joinpath(*record.path.split("/")[:depth])
             raise DataError(
                 f"no file of the class folder {folder} can be read as an image; the first, {record.path}: "
-                f"{pack.errors[row]}"
+                f"{pack.errors[index]}"
             )

@@ -1,217 +1,229 @@
-"""Folders -> list of image records. Nothing is opened: a listing, and what it says of the layout."""
+"""Folders -> list of image records, and the layout of the folders. No file is opened."""
 
 import os
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from foveal.data.folders import Contents, FolderReader
+from foveal.data.junk import is_named_as_image
+from foveal.data.layout import ClassFolder, Layout, LayoutOption, Reading, read_layout
 from foveal.errors import DataError
 from foveal.progress import printable
 
-Layout = Literal["numbered", "named", "flat"]
-
-LEAST = 10
-"""Files of a class in a split that a sample keeps at least."""
-
-_NUMBERED = re.compile(r"train([0-9]+)")
-_NAMED = {
-    "train": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
+MIN_FILES_IN_SAMPLE = 10
+"""The number of files that a sample keeps of each class and split, if there are so many."""
 
 
 class Record(NamedTuple):
-    """One file that should be an image. A tuple: there is one a file, and tuples are made fastest."""
+    """A file that should be an image. It is a tuple, because tuples are made fastest."""
 
     path: str
-    """Relative to the data set's folder, with forward slashes."""
+    """The path relative to the data set's folder, with forward slashes."""
     size: int
-    """Bytes."""
+    """The number of bytes."""
     modified: int
-    """Nanoseconds since the epoch."""
+    """The time when the content was changed last, in nanoseconds since 1970."""
+    inode: int
+    """The number that the file keeps when it is moved, or 0 if the system tells none."""
+    changed: int
+    """The time when the content, the name or the rights were changed last, in nanoseconds since 1970.
+
+    On Windows it is the time when the file was made.
+    """
     label: str
-    """The class: the name of its folder."""
+    """The class, which is the name of its folder."""
     folder: str
-    """`train1`, `train`, `validation` or `test`; empty in a flat layout."""
+    """The split whose folder holds the file, such as `train1` or `test`. It is empty in a flat layout."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
-    """What a data set's folder holds."""
+    """The content of a data set's folder."""
 
     root: Path
+    """The data set's folder."""
     layout: Layout
+    """The layout of the split folders and class folders."""
     records: tuple[Record, ...]
-    """Sorted by path."""
+    """The files in class folders, sorted by path."""
     classes: tuple[str, ...]
-    """Sorted by code point."""
+    """The names of the classes, sorted by code point."""
     strays: tuple[str, ...]
-    """Files that lie outside any class folder."""
+    """The relative paths of the files outside class folders, sorted."""
+    table: Path | None = None
+    """The table that the labels come from, or None where folders have them."""
+    groups: Mapping[str, str] | None = None
+    """The group of each file by its relative path, where a table has a column of groups."""
+    unusable: Mapping[str, str] = field(default_factory=dict)
+    """The reason for every file or folder that is left out before decoding, by its relative path."""
+    notes: tuple[str, ...] = ()
+    """What the user may want to know of how the folders were read, a sentence each."""
+    warnings: tuple[str, ...] = ()
+    """What the user must know of classes that are left out or may be none, a sentence each."""
+    passed_over: Mapping[str, int] = field(default_factory=dict)
+    """The number of hidden files and files of other programs, by the name that they or their folder have."""
+    unlabelled: str = ""
+    """The relative path of a test folder whose images have no classes, or an empty string."""
+    n_unlabelled: int = 0
+    """The number of images in the test folder without classes."""
 
 
-def scan(root: str | os.PathLike[str]) -> Listing:
-    """List a data set in one of the three layouts of class folders.
+def scan(root: str | os.PathLike[str], layout: LayoutOption | None = None) -> Listing:
+    """List a data set of class folders: in split folders, above split folders, or without splits.
 
-    `root/train1…trainN/CLASS` (with `root/test/CLASS`), `root/{train,val,test}/CLASS`, or `root/CLASS`.
-    Split folders are recognised in upper and lower case. Hidden files and folders are passed over; within
-    a class folder, subfolders are searched too, but links to folders are not followed.
+    Which folders are splits and which are classes is found out by `read_layout`. Hidden files and what
+    programs leave are passed over and counted. Subfolders of class folders are searched too. Links to folders
+    are followed where class folders or splits are expected, and nowhere else.
+
+    Args:
+        root: The data set's folder.
+        layout: What the folders are, if the user says so.
 
     Raises:
-        DataError: no such folder, no known layout or two at once, an empty class, one class only, classes
+        DataError: No such folder, no known layout or one that could mean two things, one class only, classes
             that differ between the splits.
     """
     root = Path(root)
     if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
-        raise DataError(f"{root} {what}; name a folder that holds class folders of images")
-    folders, strays = _children(root)
-    layout, splits = _layout(root, folders)
-    records: list[Record] = []
-    for name, folder in splits.items():
-        classes, files = _children(folder)
-        strays += files
-        for each in classes:
-            found = list(_files(each, root, label=each.name, split=name))
-            if not found:
-                raise DataError(f"the class folder {each} holds no image; add some or remove the folder")
-            records += found
-    _check_classes(root, splits, records)
+        problem = "is a file" if root.exists() else "does not exist"
+        raise DataError(f"{root} {problem}; name a folder that holds class folders of images")
+    reader = FolderReader(root)
+    reading = read_layout(root, reader, layout)
+    records_in = [list(_iter_records(folder, reader)) for folder in reading.class_folders]
+    kept, warnings = _leave_out_empty_classes(reading, records_in, reader)
+    records = [record for index in kept for record in records_in[index]]
+    _check_classes(root, reading, kept)
+    n_unlabelled = _count_unlabelled(reading, reader)  # it passes over files too, which are told below
     return Listing(
         root=root,
-        layout=layout,
+        layout=reading.layout,
         records=tuple(sorted(records, key=attrgetter("path"))),
         classes=tuple(sorted({record.label for record in records})),
-        # In a flat layout the root is looked through twice.
-        strays=tuple(sorted({file.relative_to(root).as_posix() for file in strays})),
+        strays=tuple(sorted({reader.get_relative_path(file) for file in reading.strays})),
+        unusable=dict(sorted(reader.left_out.items())),
+        notes=reading.notes,
+        warnings=(*reading.warnings, *warnings),
+        passed_over=dict(reader.passed_over),
+        unlabelled="" if reading.unlabelled is None else reader.get_relative_path(reading.unlabelled),
+        n_unlabelled=n_unlabelled,
     )
 
 
-def sampled(listing: Listing, share: float, *, seed: int) -> Listing:
-    """Keep a share of a listing's files, drawn from `seed`, alike in every class of every split.
+def draw_sample(listing: Listing, share: float, *, seed: int) -> Listing:
+    """Draw a share of a listing's files at random, the same share of every class in every split.
 
-    Of each such class at least `LEAST` files stay, where it has so many.
+    At least `MIN_FILES_IN_SAMPLE` files of each class and split stay, if there are so many.
     """
     random = np.random.default_rng(seed)
-    members: dict[tuple[str, str], list[int]] = {}
-    for row, record in enumerate(listing.records):
-        members.setdefault((record.folder, record.label), []).append(row)
-    kept: list[int] = []
-    for rows in members.values():
-        kept += random.permutation(rows)[: max(LEAST, round(share * len(rows)))].tolist()
-    return replace(listing, records=tuple(listing.records[row] for row in sorted(kept)))
+    strata: dict[tuple[str, str], list[int]] = {}
+    for index, record in enumerate(listing.records):
+        strata.setdefault((record.folder, record.label), []).append(index)
+    drawn: list[int] = []
+    for indices in strata.values():
+        drawn += random.permutation(indices)[: max(MIN_FILES_IN_SAMPLE, round(share * len(indices)))].tolist()
+    return replace(listing, records=tuple(listing.records[index] for index in sorted(drawn)))
 
 
-def _layout(root: Path, folders: list[Path]) -> tuple[Layout, dict[str, Path]]:
-    """Recognise the layout; return it with the folders that hold class folders, by split name."""
-    # A class may be called "test": a folder is a split only if it holds folders itself.
-    splits = [each for each in folders if _split_name(each) and _children(each)[0]]
-    loose = [each for each in folders if _split_name(each) and each not in splits]
-    others = [each for each in folders if not _split_name(each)]
-    if not folders:
-        raise DataError(
-            f"{root} holds no class folders; each class needs a folder of its own with its images"
-        )
-    if not splits and others:
-        return "flat", {"": root}
-    if loose and not others:
-        raise DataError(
-            f"{loose[0]} holds no class folders; give each class a folder with its images there, "
-            f"or move {loose[0].name} elsewhere"
-        )
-    if others:
-        raise DataError(
-            f"{root} mixes two layouts: {splits[0].name} is a split, {printable(others[0].name)} is none; "
-            f"keep either splits or classes there"
-        )
-    named: dict[str, Path] = {}
-    for each in splits:
-        name = _split_name(each)
-        if name in named:
-            raise DataError(
-                f"{root} has two folders for {name}: {named[name].name} and {each.name}; keep one"
-            )
-        named[name] = each
-    numbers = {name: int(match[1]) for name in named if (match := _NUMBERED.fullmatch(name))}
-    if not numbers:
-        if "train" not in named:
-            raise DataError(f"{root} has {splits[0].name} but no train folder; add {root / 'train'}")
-        return "named", named
-    numbered = sorted(numbers, key=numbers.__getitem__)
-    for name, each in named.items():
-        if name not in numbers and name != "test":
-            raise DataError(
-                f"{root} mixes two layouts: {numbered[0]} and {each.name}; beside numbered training "
-                f"folders only test may stand, and one of them validates (--validation {numbered[-1]})"
-            )
-    if len(set(numbers.values())) < len(numbers):
-        raise DataError(f"{root} has two training folders of the same number; rename one")
-    order = [*numbered, *(name for name in named if name not in numbers)]
-    return "numbered", {name: named[name] for name in order}
+def _leave_out_empty_classes(
+    reading: Reading, records_in: Sequence[list[Record]], reader: FolderReader
+) -> tuple[list[int], list[str]]:
+    """Leave out the classes that have no file in any split.
+
+    Returns:
+        The indices of the class folders that stay, and a sentence for each class that does not.
+
+    Raises:
+        DataError: A class has files in another split, or fewer than two classes stay.
+    """
+    folders = reading.class_folders
+    labels = {folder.label for folder, records in zip(folders, records_in, strict=True) if records}
+    empty = [index for index, records in enumerate(records_in) if not records]
+    for index in empty:
+        is_lacking = folders[index].label in labels and not _has_twin(folders, records_in, index)
+        if is_lacking or len(labels) < 2:
+            raise DataError(_describe_empty_class(folders[index], reader))
+    warnings = []
+    for index in empty:
+        reader.leave_out(folders[index].path, "is a class folder without images")
+        if folders[index].label not in labels:
+            place = printable(reader.get_relative_path(folders[index].path))
+            warnings.append(f"the class folder {place} holds no image, so it is left out")
+    return [index for index, records in enumerate(records_in) if records], warnings
 
 
-def _split_name(folder: Path) -> str:
-    """Return the name of the split that a folder is called after, upper or lower case; empty if none."""
-    name = folder.name.lower()
-    return name if _NUMBERED.fullmatch(name) else _NAMED.get(name, "")
+def _has_twin(folders: Sequence[ClassFolder], records_in: Sequence[list[Record]], index: int) -> bool:
+    """Return whether another folder holds images of the same class and split."""
+    mine = folders[index]
+    return any(
+        records and (folder.label, folder.split) == (mine.label, mine.split)
+        for folder, records in zip(folders, records_in, strict=True)
+    )
 
 
-def _check_classes(root: Path, splits: dict[str, Path], records: list[Record]) -> None:
-    found: dict[str, set[str]] = {name: set() for name in splits}
-    for record in records:
-        found[record.folder].add(record.label)
-    every = sorted(set().union(*found.values()))
-    for name, folder in splits.items():
-        for label in every:
-            if label not in found[name]:
-                has = next(other for other in splits if label in found[other])
-                raise DataError(
-                    f"the class {printable(label)} is in {splits[has]} but not in {folder}; "
-                    f"every split needs images of every class"
+def _describe_empty_class(folder: ClassFolder, reader: FolderReader) -> str:
+    reason = reader.left_out.get(reader.get_relative_path(folder.path), "")
+    if "listed" in reason:
+        return f"cannot list {printable(str(folder.path))}: {reason.partition(': ')[2]}"
+    return f"the class folder {printable(str(folder.path))} holds no image; add some or remove the folder"
+
+
+def _check_classes(root: Path, reading: Reading, kept: Sequence[int]) -> None:
+    """Refuse a data set with one class only, or with a class that a split lacks."""
+    place_of: dict[str, dict[str, Path]] = {folder.split: {} for folder in reading.class_folders}
+    for index in kept:
+        folder = reading.class_folders[index]
+        place_of[folder.split].setdefault(folder.label, folder.path)
+    classes = sorted(set().union(*place_of.values()))
+    if not classes:
+        raise DataError(f"{root} holds no image in its class folders")
+    for split, places in place_of.items():
+        for label in classes:
+            if label not in places:
+                there = next(other[label] for other in place_of.values() if label in other)
+                here = next(iter(places.values()), root)
+                where, other = (
+                    (there.parent, here.parent) if there.name == label else (there, f"the split {split}")
                 )
-    if len(every) == 1:
-        raise DataError(f"{root} has one class only, {printable(every[0])}; a classifier needs two or more")
+                raise DataError(
+                    f"the class {printable(label)} is in {printable(str(where))} but not in "
+                    f"{printable(str(other))}; every split needs images of every class"
+                )
+    if len(classes) == 1:
+        raise DataError(f"{root} has one class only, {printable(classes[0])}; a classifier needs two or more")
 
 
-def _children(folder: Path) -> tuple[list[Path], list[Path]]:
-    """Return the visible folders and files inside a folder, sorted by name."""
-    folders: list[Path] = []
-    files: list[Path] = []
-    try:
-        with os.scandir(folder) as entries:
-            for entry in entries:
-                if not entry.name.startswith("."):
-                    (folders if entry.is_dir() else files).append(folder / entry.name)
-    except OSError as error:
-        raise DataError(f"cannot list {folder}: {error.strerror}") from error
-    return sorted(folders), sorted(files)
+def _count_unlabelled(reading: Reading, reader: FolderReader) -> int:
+    """Count the images of a test folder that have no classes."""
+    if reading.unlabelled is None:
+        return 0
+    folder = ClassFolder(path=reading.unlabelled, label="", split="")
+    return sum(is_named_as_image(record.path) for record in _iter_records(folder, reader))
 
 
-def _files(folder: Path, root: Path, *, label: str, split: str) -> Iterator[Record]:
-    """List the visible files in and below a class folder."""
-    pending = [folder]
+def _iter_records(folder: ClassFolder, reader: FolderReader) -> Iterator[Record]:
+    """Yield the files in and below a class folder that are not passed over."""
+    pending = [folder.path]
     while pending:
-        place = pending.pop()
-        prefix = place.relative_to(root).as_posix()
-        try:
-            with os.scandir(place) as entries:
-                for entry in entries:
-                    name = entry.name
-                    if name.startswith("."):
-                        continue
-                    if entry.is_dir(follow_symlinks=False):
-                        pending.append(place / name)
-                        continue
-                    leads_to_file = entry.is_file()
-                    if leads_to_file or entry.is_symlink():  # a link to nowhere is rejected by name
-                        status = entry.stat(follow_symlinks=leads_to_file)
-                        yield Record(f"{prefix}/{name}", status.st_size, status.st_mtime_ns, label, split)
-        except OSError as error:
-            raise DataError(f"cannot list {place}: {error.strerror}") from error
+        current = pending.pop()
+        contents = reader.read(current) if reader.has_read(current) else _read_below(current, reader)
+        pending += contents.folders
+        for link in contents.links:
+            reader.leave_out(link, "is a link to a folder inside a class folder, which is not followed")
+        prefix = reader.get_relative_path(current)
+        label, split = folder.label, folder.split
+        for name, size, modified, inode, changed in contents.files:
+            yield Record(f"{prefix}/{name}", size, modified, inode, changed, label, split)
+
+
+def _read_below(folder: Path, reader: FolderReader) -> Contents:
+    """List a subfolder of a class folder. One that cannot be listed is left out, and seems empty."""
+    try:
+        return reader.read_once(folder)
+    except OSError as error:
+        reader.leave_out(folder, f"cannot be listed: {error.strerror}")
+        return Contents(folders=(), links=(), files=())

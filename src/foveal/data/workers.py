@@ -1,17 +1,16 @@
-"""Decoding in parallel: worker processes that fill one file of pixels.
+"""Decodes images in parallel: worker processes fill one file of pixels.
 
-A worker is `python -m foveal.data.workers`: it reads jobs as JSON lines on standard input and answers on
-standard output. So a file that kills its decoder takes a worker along, not the run; nothing is pickled;
-and a script needs no `if __name__ == "__main__"`, as it would with multiprocessing's spawned processes.
+A file that kills its decoder ends a worker, not the run, and costs no other file its outcome. Nothing is
+pickled. A script needs no `if __name__ == "__main__"`, as it would with the processes of multiprocessing.
 """
 
-import hashlib
 import json
 import os
 import shlex
-import stat
+import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, ThreadPoolExecutor, as_completed
@@ -19,131 +18,202 @@ from contextlib import suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Thread
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, Self
 
 import numpy as np
-from numpy.typing import NDArray
 
-from foveal.data.decode import MAX_BYTES, DecodeError, Decoding, DeepImageError, decode
+from foveal.data.decode import Decoding, compute_seconds
+from foveal.data.decode_worker import Outcome
 from foveal.errors import OutsideError
 from foveal.progress import Bar, printable
+from foveal.types import Ints
 
-CHUNK = 256
-"""Files a job. Large enough that talking costs nothing, small enough that a bar moves."""
-SECONDS = 30.0
-"""What one file may take. A picture of the permitted size can be written so that it takes days."""
-MEMORY = 512_000_000
-"""Bytes that a worker may take beside the pixel file (on Linux), whatever a file makes its decoder ask."""
-START_SECONDS = 120.0
-"""What the start of a worker may take."""
-_GLANCE = 0.25
-"""Seconds between two looks at whether a worker is late."""
-COMMAND = (sys.executable, "-P", "-m", "foveal.data.workers")
+MAX_FILES_PER_CHUNK = 256
+"""The number of files that a worker gets at a time: enough to work fast, and few enough to move a bar."""
+MAX_STALL_SECONDS = 30.0
+"""The time by the clock that a file may take beside the processor time that its size allows."""
+MAX_START_SECONDS = 120.0
+"""The time that a worker may take to start."""
+WORKER_COMMAND = (sys.executable, "-P", "-m", "foveal.data.decode_worker")
+"""The command of a worker process."""
+_MIN_FILES_PER_CHUNK = 8
+_CHUNKS_PER_WORKER = 8  # of few files, so that the slow ones among them are shared out
+_WATCH_INTERVAL = 0.25  # seconds
+_MAX_DEATHS = 2  # of workers by the same file
 
-
-class Outcome(NamedTuple):
-    """What became of one file. A tuple, because JSON writes one as it is and there is one a file."""
-
-    digest: str = ""
-    """Of the file's bytes: BLAKE2b, 128 bits, as hexadecimal digits; empty if it could not be read."""
-    error: str | None = None
-    """Why it was rejected."""
-    deep: tuple[float, float] | None = None
-    """Lowest and highest value of a deep greyscale image that waits for the data set's range."""
-    grey: bool = False
-    clipped: int = 0
-    retry: bool = False
-    """Whether it may be another time, though neither size nor time of the file change: it was locked, say."""
+Job = tuple[int, str]
+"""The index of an image in the pixel file, and the path of its file."""
 
 
 def decode_files(
-    root: Path, jobs: Sequence[tuple[int, str]], *, decoding: Decoding, pixels: Path, rows: int, bar: Bar
+    root: Path,
+    jobs: Sequence[Job],
+    *,
+    decoding: Decoding,
+    pixels: Path,
+    n_images: int,
+    bar: Bar,
+    measure: bool = False,
 ) -> dict[int, Outcome]:
-    """Decode files into rows of a pixel file, in as many processes as there are cores to use.
+    """Decode files into a pixel file, in as many processes as there are usable cores.
+
+    A file that takes far longer than a picture of its size should is given up, and need not be tried again.
 
     Args:
-        root: the folder that the paths are relative to, those that are not absolute.
-        jobs: pairs of a row and the path of the file that belongs there.
-        decoding: how bytes become pixels.
-        pixels: an existing file of `rows` × S × S × C bytes.
-        rows: rows of that file.
-        bar: counts files.
+        root: The folder that relative paths belong to.
+        jobs: The index of each image in the pixel file, and the path of its file.
+        decoding: The settings that make pixels of bytes.
+        pixels: An existing file of `n_images` × S × S × C bytes.
+        n_images: The number of images in that file.
+        bar: A progress bar that counts files.
+        measure: Whether the outcomes tell how many seconds each file took.
 
     Returns:
-        The outcome for each row.
+        The outcome for each index, in the order of the jobs.
 
     Raises:
-        OutsideError: no worker process can be started.
+        OutsideError: No worker process can be started.
     """
-    header = {"root": str(root), "pixels": str(pixels), "rows": rows, "decoding": decoding.to_json()}
-    chunks = [jobs[start : start + CHUNK] for start in range(0, len(jobs), CHUNK)]
+    header = {
+        "root": str(root),
+        "pixels": str(pixels),
+        "n_images": n_images,
+        "decoding": decoding.to_json(),
+        "measure": measure,
+        "parent": os.getpid(),
+    }
+    n_chunks = max(_CHUNKS_PER_WORKER * count_usable_cores(), -(-len(jobs) // MAX_FILES_PER_CHUNK))
+    size = max(_MIN_FILES_PER_CHUNK, -(-len(jobs) // n_chunks))
+    chunks = [jobs[start : start + size] for start in range(0, len(jobs), size)]
+    patience = MAX_STALL_SECONDS + compute_seconds(decoding.max_pixels, "HEIF")
     outcomes: dict[int, Outcome] = {}
-    workers: list[_Worker] = []
-    idle: SimpleQueue[_Worker] = SimpleQueue()
-    stopping, finished = Event(), Event()
-
-    def watch() -> None:
-        while not finished.wait(_GLANCE):
-            for worker in tuple(workers):
-                worker.kill_if_late()
-
-    def decode_chunk(chunk: Sequence[tuple[int, str]]) -> dict[int, Outcome]:
+    with (
+        _WorkerPool(header, patience) as workers,
+        ThreadPoolExecutor(max(1, min(count_usable_cores(), len(chunks)))) as threads,
+    ):
         try:
-            worker = idle.get_nowait()
-        except Empty:
-            worker = _Worker(header, stopping)
-            workers.append(worker)
-        answers = worker.decode(chunk)
-        idle.put(worker)
-        return {row: answer for (row, _), answer in zip(chunk, answers, strict=True)}
+            for future in as_completed([threads.submit(workers.decode, chunk) for chunk in chunks]):
+                outcomes.update(future.result())
+                bar.advance(len(future.result()))
+        except BaseException:  # an error or Ctrl-C: do not wait for the running chunks
+            workers.stop()
+            threads.shutdown(wait=False, cancel_futures=True)
+            raise
+    return {index: outcomes[index] for index, _ in jobs}
 
-    Thread(target=watch, daemon=True).start()
-    try:
-        with ThreadPoolExecutor(max(1, min(_usable_cores(), len(chunks)))) as pool:
-            try:
-                for done in as_completed([pool.submit(decode_chunk, chunk) for chunk in chunks]):
-                    outcomes.update(done.result())
-                    bar.advance(len(done.result()))
-            except BaseException:  # a fault or Ctrl-C: do not wait for what is under way
-                stopping.set()
-                pool.shutdown(wait=False, cancel_futures=True)
-                for worker in workers:
-                    worker.kill()
-                raise
-    finally:
-        finished.set()
-        for worker in workers:
+
+class _WorkerPool:
+    """The worker processes of one call. A thread ends the processes whose answer is overdue."""
+
+    def __init__(self, header: dict[str, object], patience: float) -> None:
+        self._header = header
+        self._patience = patience
+        self._stopping = Event()
+        self._finished = Event()
+        self._workers: list[_Worker] = []
+        self._idle: SimpleQueue[_Worker] = SimpleQueue()
+
+    def __enter__(self) -> Self:
+        Thread(target=self._watch, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._finished.set()
+        for worker in self._workers:
             worker.end()  # all of them at once
-        for worker in workers:
+        for worker in self._workers:
             worker.close()
-    return outcomes
+            worker.forget_place()
+
+    def decode(self, chunk: Sequence[Job]) -> dict[int, Outcome]:
+        """Decode files with an idle worker, or with a new one. It returns the outcome for each index."""
+        try:
+            worker = self._idle.get_nowait()
+        except Empty:
+            worker = _Worker(self._header, self._patience, self._stopping)
+            self._workers.append(worker)
+        outcomes = worker.decode(chunk)
+        self._idle.put(worker)
+        return {index: outcome for (index, _), outcome in zip(chunk, outcomes, strict=True)}
+
+    def stop(self) -> None:
+        """End all processes at once, and let none begin another chunk."""
+        self._stopping.set()
+        for worker in tuple(self._workers):
+            worker.kill()
+
+    def _watch(self) -> None:
+        while not self._finished.wait(_WATCH_INTERVAL):
+            for worker in tuple(self._workers):
+                worker.kill_if_late()
 
 
 class _Worker:
-    """A worker process, started when needed and again after it died, and the two pipes to it."""
+    """A worker process, which is started when needed, and again after it died."""
 
-    def __init__(self, header: dict[str, Any], stopping: Event) -> None:
-        self._header = header
+    def __init__(self, header: dict[str, object], patience: float, stopping: Event) -> None:
+        self._patience = patience
         self._stopping = stopping
         self._process: subprocess.Popen[str] | None = None
-        self._deadline: float | None = None
-        """When an answer is due that is waited for, on the clock of `time.monotonic`."""
+        self._place_file, self._place = _create_place()
+        self._header = {**header, "place": str(self._place_file)}
+        self._place_then = -1  # the place at which the watch last saw the process, and since when
+        self._deadline: float | None = None  # on the clock of `time.monotonic`
         self._late = False
 
-    def decode(self, chunk: Sequence[tuple[int, str]]) -> list[Outcome]:
-        """Decode files into their rows."""
-        if self._process is None:
-            self._start()
-        answers = self._ask(chunk, SECONDS + len(chunk))
-        if isinstance(answers, list):
-            return [
-                Outcome(digest, error, deep and tuple(deep), *rest) for digest, error, deep, *rest in answers
-            ]
-        self.kill()
+    def decode(self, chunk: Sequence[Job]) -> list[Outcome]:
+        """Decode files, and return their outcomes in the same order.
+
+        The process tells at which file it is. So if it ends early, that file alone is to blame. A file that
+        took too long is given up at once. One at which the process died is tried again after the others.
+        """
+        outcomes: dict[int, Outcome] = {}
+        n_deaths = [0] * len(chunk)
+        pending = list(range(len(chunk)))
+        while pending:
+            if self._process is None:
+                self._start()
+            answers, fault = self._decode_some([chunk[number] for number in pending])
+            outcomes.update(zip(pending, answers, strict=False))
+            if fault is None:
+                break
+            self.kill()
+            suspect = pending[max(len(answers), min(int(self._place[0]), len(pending) - 1))]
+            fault, is_final = self._explain(fault)
+            pending = [number for number in pending[len(answers) :] if number != suspect]
+            n_deaths[suspect] += 1
+            if is_final or n_deaths[suspect] == _MAX_DEATHS:
+                outcomes[suspect] = Outcome(error=fault, retry=not is_final)
+            else:
+                pending.append(suspect)
+        return [outcomes[number] for number in range(len(chunk))]
+
+    def _decode_some(self, jobs: Sequence[Job]) -> tuple[list[Outcome], str | None]:
+        """Return the outcomes of the first jobs, and why the others have none."""
+        self._place[0] = -1
+        outcomes: list[Outcome] = []
+        answer = self._request(jobs, self._patience)
+        while isinstance(answer, list):
+            outcomes += map(Outcome.from_json, answer)
+            if len(outcomes) >= len(jobs):
+                return outcomes[: len(jobs)], None
+            answer = self._read_answer(self._patience)
+        return outcomes, str(answer)
+
+    def _explain(self, fault: str) -> tuple[str, bool]:
+        """End the process, and return why a file ended it, and whether it would do so another time, too."""
+        process = self._process
         self.close()
-        if len(chunk) > 1:  # one of them is to blame: find out which
-            return [outcome for job in chunk for outcome in self.decode([job])]
-        return [Outcome(error=answers, retry=True)]
+        if self._late:
+            return fault, True
+        if process is not None and process.returncode == -getattr(signal, "SIGPROF", 0) != 0:
+            return "takes far longer to decode than a picture of its size should", True
+        return fault, False
+
+    def forget_place(self) -> None:
+        """Remove the file in which the process notes its place."""
+        del self._place  # Windows cannot remove a file that is mapped
+        self._place_file.unlink(missing_ok=True)
 
     def kill(self) -> None:
         """End the process at once."""
@@ -151,19 +221,24 @@ class _Worker:
             process.kill()
 
     def kill_if_late(self) -> None:
-        """End the process if its answer is overdue."""
-        if self._deadline is not None and time.monotonic() > self._deadline:
+        """End the process at once if it has been at the same file for too long."""
+        deadline, place = self._deadline, int(self._place[0])
+        if deadline is None:
+            return
+        if place != self._place_then:
+            self._place_then, self._deadline = place, time.monotonic() + self._patience
+        elif time.monotonic() > deadline:
             self._late = True
             self.kill()
 
     def end(self) -> None:
-        """Close the process's input, at which it ends."""
+        """Close the process's input, so that it ends."""
         if self._process is not None:
             with suppress(OSError):
                 _pipe(self._process.stdin).close()
 
     def close(self) -> None:
-        """Let the process end and wait for it."""
+        """End the process and wait for it."""
         self.end()
         if self._process is not None:
             self._process.wait()
@@ -173,35 +248,41 @@ class _Worker:
     def _start(self) -> None:
         try:
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-                COMMAND,
+                WORKER_COMMAND,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL,  # C libraries chat there
+                stderr=subprocess.DEVNULL,  # C libraries write there
                 text=True,
                 encoding="ascii",
                 env={
                     **os.environ,
                     "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
-                    "OPENBLAS_NUM_THREADS": "1",  # NumPy would start threads here that nothing uses
+                    "OPENBLAS_NUM_THREADS": "1",  # otherwise NumPy would start threads that nothing uses
                 },
-                # A group of its own is spared by Ctrl-C: it ends when our pipe does.
+                # Ctrl-C does not reach a process group of its own. The worker ends when its input does.
                 process_group=0 if os.name == "posix" else None,
                 creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),
             )
         except OSError as error:
             raise OutsideError(f"cannot start a process to decode images: {error.strerror}") from error
-        if (answer := self._ask(self._header, START_SECONDS)) is not None:
-            raise OutsideError(f"no image can be decoded: {answer}; to see why: {shlex.join(COMMAND)}")
+        if (answer := self._request(self._header, MAX_START_SECONDS)) is not None:
+            raise OutsideError(f"no image can be decoded: {answer}; to see why: {shlex.join(WORKER_COMMAND)}")
 
-    def _ask(self, value: object, seconds: float) -> Any:  # noqa: ANN401 - JSON
-        """Send a line and return the answer, or what happened instead."""
+    def _request(self, value: object, seconds: float) -> Any:  # noqa: ANN401 - JSON
+        """Send a line and return the answer, or a text that tells why there is none."""
         if self._stopping.is_set():
             raise CancelledError
         assert self._process is not None
-        self._late, self._deadline = False, time.monotonic() + seconds
-        with suppress(OSError):  # it died: there will be no answer
+        self._late = False
+        with suppress(OSError):  # it died, so there will be no answer
             _pipe(self._process.stdin).write(json.dumps(value) + "\n")
             _pipe(self._process.stdin).flush()
+        return self._read_answer(seconds)
+
+    def _read_answer(self, seconds: float) -> Any:  # noqa: ANN401 - JSON
+        """Return the next answer, or a text that tells why there is none."""
+        assert self._process is not None
+        self._deadline = time.monotonic() + seconds
         answer = _pipe(self._process.stdout).readline()
         self._deadline = None
         if answer.endswith("\n"):
@@ -212,73 +293,24 @@ class _Worker:
         return f"the decoder took longer than {seconds:.0f} seconds" if self._late else "the decoder died"
 
 
+def _create_place() -> tuple[Path, Ints]:
+    """Create the file in which a process notes at which job of its chunk it is."""
+    try:
+        handle, name = tempfile.mkstemp(prefix="foveal-place-")
+        with os.fdopen(handle, "wb") as file:
+            file.write(np.int64(-1).tobytes())
+        return Path(name), np.asarray(np.memmap(name, dtype=np.int64, mode="r+", shape=(1,)))
+    except OSError as error:
+        raise OutsideError(f"cannot write to {tempfile.gettempdir()}: {error.strerror}") from error
+
+
 def _pipe(end: IO[str] | None) -> IO[str]:
     assert end is not None
     return end
 
 
-def _usable_cores() -> int:
+def count_usable_cores() -> int:
+    """Return the number of processor cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-# ---- the worker's side
-
-
-def _limit_memory() -> None:
-    with suppress(
-        ImportError, OSError, ValueError
-    ):  # Windows has no such limits; elsewhere there are lower ones
-        import resource
-
-        # Not the address space: that of a data set's pixels, mapped here, may be far larger.
-        resource.setrlimit(resource.RLIMIT_DATA, (MEMORY, MEMORY))
-
-
-def _work(source: IO[str], sink: IO[str]) -> None:
-    _limit_memory()
-    header = json.loads(source.readline())
-    decoding = Decoding.from_json(header["decoding"])
-    shape = (header["rows"], decoding.size, decoding.size, decoding.channels)
-    pixels = np.asarray(np.memmap(header["pixels"], dtype=np.uint8, mode="r+", shape=shape))
-    root = header["root"]
-
-    def answer(value: object) -> None:
-        sink.write(json.dumps(value) + "\n")
-        sink.flush()
-
-    answer(None)  # ready
-    for text in source:
-        chunk = json.loads(text)
-        answer([_decode_file(root, path, decoding, pixels, row) for row, path in chunk])
-
-
-def _decode_file(root: str, path: str, decoding: Decoding, pixels: NDArray[np.uint8], row: int) -> Outcome:
-    # A `Path` would take as long as the system takes for all that is asked of it here.
-    path = os.path.join(root, path)  # noqa: PTH118
-    try:
-        status = os.stat(path)  # noqa: PTH116
-        if not stat.S_ISREG(status.st_mode):  # a pipe would be waited on forever
-            return Outcome(error="cannot be read: it is no ordinary file")
-        if status.st_size > MAX_BYTES:
-            return Outcome(error=f"larger than {MAX_BYTES:,} bytes")
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123
-            content = file.read(status.st_size)
-    except (FileNotFoundError, ValueError) as error:  # ValueError: a name that no file can have
-        return Outcome(error=f"cannot be read: {getattr(error, 'strerror', error)}")
-    except OSError as error:
-        return Outcome(error=f"cannot be read: {error.strerror}", retry=True)
-    digest = hashlib.blake2b(content, digest_size=16).hexdigest()
-    try:
-        decoded = decode(content, decoding)
-    except DeepImageError as deep:
-        return Outcome(digest=digest, deep=(deep.low, deep.high))
-    except DecodeError as error:
-        return Outcome(digest=digest, error=str(error))
-    pixels[row] = decoded.pixels
-    return Outcome(digest=digest, grey=decoded.grey, clipped=decoded.clipped)
-
-
-if __name__ == "__main__":
-    _work(sys.stdin, sys.stdout)

@@ -1,266 +1,317 @@
-"""The model folder: weights and everything needed to use them; and predictions on files from it."""
+"""The model folder: the weights and everything that is needed to predict with them."""
 
-import glob
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import ClassVar
 
 import numpy as np
 import torch
 from safetensors.torch import save
 from torch import nn
 
-from foveal import __version__, progress, tensors
-from foveal.data.decode import Decoding
-from foveal.data.workers import Outcome, decode_files
-from foveal.errors import ModelError, RunError
-from foveal.evaluation.confidence import TEMPERATURES, probabilities
-from foveal.evaluation.predict import logits
+from foveal import __version__, progress
+from foveal.data.decode import Decoding, resize_images
+from foveal.data.decode_worker import Outcome
+from foveal.data.deep_range import FULL_RANGE, fills_sixteen_bits
+from foveal.data.workers import Job, decode_files
+from foveal.deployment.inputs import ImageInput, Item, collect_items
+from foveal.deployment.predictions import Prediction, Predictions, describe_accuracy, find_true_label
+from foveal.errors import ModelError, UserError
+from foveal.evaluation.calibration import TEMPERATURE_RANGE, softmax
+from foveal.evaluation.predict import compute_logits
+from foveal.files import tensor_file
+from foveal.files.atomic import outside_faults, read_json_with_digest, write_bytes, write_json_with_digest
+from foveal.files.lock import advise_to_finish
+from foveal.files.run_records import find_duplicate
+from foveal.files.tensor_file import TensorFileError
+from foveal.files.typed_json import read, to_json
 from foveal.models import registry
-from foveal.reading import read
-from foveal.recipe import Recipe
-from foveal.run import outside_faults, read_json, write_bytes, write_json
-from foveal.tensors import TensorFileError
+from foveal.recipe.recipe import Recipe
 
-WEIGHTS = "model.safetensors"
-SCHEMA = 3
-"""Of config.json. The first had no digest of the weights, the second no temperature."""
-CONFIG_LIMIT = 16_000_000
-"""Bytes of config.json, most of them names of classes."""
-CHUNK_BYTES = 64_000_000
-"""Pixels decoded and predicted at a time: memory does not grow with the number of files."""
+WEIGHTS_FILE = "model.safetensors"
+"""The name of the file of weights."""
+CONFIG_SCHEMA = 4
+"""The version of `config.json`. Version 1 had no digest of the weights, 2 no temperature, 3 no threshold."""
+MAX_CONFIG_BYTES = 16_000_000
+"""The largest size of `config.json`. Most of it are names of classes."""
+MAX_CHUNK_BYTES = 64_000_000
+"""The size of the pixels that are predicted at a time, so that many files need no more memory than few."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Prediction:
-    """What a model says of one file."""
+class ModelConfig:
+    """The content of `config.json`."""
 
-    path: str
-    label: str | None
-    """The likeliest class; None if the file could not be read."""
-    probability: float | None
-    """The probability that the model gives it."""
-    probabilities: dict[str, float] | None
-    """Of every class."""
-    error: str | None
-    """Why the file could not be read."""
+    IGNORE_UNKNOWN: ClassVar[bool] = True
 
+    schema: int
+    """The version of the file."""
+    foveal: str = ""
+    """The version of Foveal that wrote the file."""
+    weights: str
+    """The SHA-256 digest of the file of weights, as hexadecimal digits."""
+    classes: tuple[str, ...]
+    """The names of the classes, in the order of the logits."""
+    decoding: Decoding
+    """The settings that make pixels of image files."""
+    recipe: Recipe
+    """The recipe of the training."""
+    temperature: float | None
+    """The divisor of the logits that calibrates probabilities, or None without calibration."""
+    threshold: float | None
+    """The probability below which an answer is unsure, or None without one."""
 
-class Predictions(Sequence[Prediction]):
-    """Predictions in the order of the files; they show themselves as a table."""
-
-    def __init__(self, rows: Iterable[Prediction]) -> None:
-        self._rows = tuple(rows)
-
-    def __getitem__(self, index: Any) -> Any:  # noqa: ANN401 - an index or a slice
-        return self._rows[index]
-
-    def __len__(self) -> int:
-        return len(self._rows)
-
-    @property
-    def unreadable(self) -> list[Prediction]:
-        """Those whose file could not be read."""
-        return [row for row in self._rows if row.error is not None]
-
-    def __repr__(self) -> str:
-        return self.table()
-
-    def table(self) -> str:
-        """Lay out a line a file: path, class and probability."""
-        rows = [
-            [
-                progress.printable(each.path),
-                progress.printable(each.label) if each.label is not None else f"unreadable: {each.error}",
-                "" if each.probability is None else f"{each.probability:.4f}",
-            ]
-            for each in self._rows
-        ]
-        return progress.table(["file", "class", "probability"], rows, right={2})
+    def __post_init__(self) -> None:
+        low, high = TEMPERATURE_RANGE
+        if self.temperature is not None and not low <= self.temperature <= high:
+            raise ModelError(f"has the temperature {self.temperature:g}, which nothing calibrates to")
+        if self.threshold is not None and not 0 <= self.threshold <= 1:
+            raise ModelError(f"has the threshold {self.threshold:g}, which is no probability")
+        size, recipe_size = self.decoding.size, self.recipe.image.size
+        if size != recipe_size:
+            raise ModelError(f"names two sizes of images, {size} and {recipe_size}")
+        if (name := find_duplicate(self.classes)) is not None:
+            raise ModelError(f"names the class {name!r} twice")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Bundle:
-    """A model ready for use: the network with everything that belongs to it."""
+    """A trained network with everything that is needed to use it."""
 
     network: nn.Module
-    """uint8 (N, S, S, C) -> logits (N, classes)."""
+    """The network: uint8 (N, S, S, C) -> logits (N, classes)."""
     classes: tuple[str, ...]
+    """The names of the classes, in the order of the logits."""
     decoding: Decoding
+    """The settings that make pixels of image files."""
     recipe: Recipe
+    """The recipe of the training."""
     temperature: float | None
-    """Divides the logits before probabilities are made of them; None where no image calibrated it."""
+    """The divisor of the logits that calibrates probabilities, or None without calibration."""
+    threshold: float | None = None
+    """The probability below which an answer is unsure. It is None where none was chosen or none is needed."""
 
     def save(self, folder: Path, *, about: str) -> None:
         """Write `model.safetensors`, `config.json` and `README.md` (`about`, as Markdown) into a folder."""
         with outside_faults(folder):
             folder.mkdir(exist_ok=True)
-        copies = {  # as safetensors takes no tensors that share memory
-            name: each.detach().clone(memory_format=torch.contiguous_format)
-            for name, each in self.network.state_dict().items()
+        copies = {  # because safetensors takes no tensors that share memory
+            name: tensor.detach().clone(memory_format=torch.contiguous_format)
+            for name, tensor in self.network.state_dict().items()
         }
         content = save(copies)
-        write_bytes(folder / WEIGHTS, content)
-        config = {
-            "schema": SCHEMA,
-            "foveal": __version__,
-            "weights": hashlib.sha256(content).hexdigest(),
-            "classes": list(self.classes),
-            "decoding": self.decoding.to_json(),
-            "recipe": self.recipe.to_json(),
-            "temperature": self.temperature,
-        }
+        write_bytes(folder / WEIGHTS_FILE, content)
+        config = ModelConfig(
+            schema=CONFIG_SCHEMA,
+            foveal=__version__,
+            weights=hashlib.sha256(content).hexdigest(),
+            classes=self.classes,
+            decoding=self.decoding,
+            recipe=self.recipe,
+            temperature=self.temperature,
+            threshold=self.threshold,
+        )
         write_bytes(folder / "README.md", about.encode("utf-8", "surrogateescape"))
-        write_json(folder / "config.json", config)  # last: a folder with a config is a whole model
+        write_json_with_digest(
+            folder / "config.json", to_json(config)
+        )  # last: a folder with a config is complete
 
-    def predict(self, files: Iterable[str | os.PathLike[str]]) -> Predictions:
-        """Classify image files, folders of images, and glob patterns.
+    def predict(self, *images: ImageInput) -> Predictions:
+        """Classify files, folders, patterns, arrays, PIL images, bytes, open files, or lists of any of these.
 
-        A file that cannot be read keeps its place, with the reason instead of a class.
+        Arrays are uint8 (H, W), (H, W, C) or (N, H, W, C), with 1 or 3 channels (RGB). An image that cannot
+        be read keeps its place, with the reason instead of a class. Where the folders in a given folder have
+        the names of the model's classes, the accuracy is a note of the predictions.
+
+        >>> import numpy as np
+        >>> predictions = foveal.Run("runs/first").bundle.predict(np.zeros((2, 8, 8, 1), np.uint8))
+        >>> [prediction.path for prediction in predictions]
+        ['input[0]', 'input[1]']
 
         Raises:
-            ModelError: nothing matches.
+            DataError: Something is no image, or an array is not of pixels. The message says what to do.
+            ModelError: There is no image.
         """
-        names = list(expand(files))
-        if not names:
-            raise ModelError(f"no file matches {' '.join(map(str, files))}; name images, folders or patterns")
-        rows: list[Prediction] = []
-        with progress.bar(len(names), "predicting", "images") as bar:
-            chunk = max(1, CHUNK_BYTES // (self.decoding.size**2 * self.decoding.channels))
-            for start in range(0, len(names), chunk):
-                rows += self._predict(names[start : start + chunk], bar)
-        return Predictions(rows)
+        items = collect_items(images)
+        if not items:
+            names = " ".join(str(image) for image in images if isinstance(image, str | os.PathLike))
+            raise ModelError(f"no file matches {names or 'an empty list'}; name images, folders or patterns")
+        predictions: list[Prediction] = []
+        with progress.bar(len(items), "predicting", "images") as bar:
+            chunk = max(1, MAX_CHUNK_BYTES // (self.decoding.size**2 * self.decoding.channels))
+            for start in range(0, len(items), chunk):
+                predictions += self._predict_chunk(items[start : start + chunk], bar)
+        return Predictions(predictions, self._describe(items, predictions))
 
-    def _predict(self, names: list[str], bar: progress.Bar) -> Iterator[Prediction]:
-        shape = (len(names), self.decoding.size, self.decoding.size, self.decoding.channels)
-        place = Path(tempfile.gettempdir())
-        with outside_faults(place), tempfile.TemporaryDirectory(prefix="foveal-") as folder:
+    def _predict_chunk(self, items: list[Item], bar: progress.Bar) -> Iterator[Prediction]:
+        shape = (len(items), self.decoding.size, self.decoding.size, self.decoding.channels)
+        temporary = Path(tempfile.gettempdir())
+        with outside_faults(temporary), tempfile.TemporaryDirectory(prefix="foveal-") as folder:
             file = Path(folder) / "pixels"
             np.zeros(shape, dtype=np.uint8).tofile(file)
+            jobs: list[Job] = []
+            for index, item in enumerate(items):
+                if item.path is not None:
+                    jobs.append((index, item.path))
+                elif item.content is not None:  # it becomes a file, because only other processes decode
+                    content = Path(folder) / f"{index}"
+                    content.write_bytes(item.content)
+                    jobs.append((index, str(content)))
             outcomes = decode_files(
-                Path(), list(enumerate(names)), decoding=self.decoding, pixels=file, rows=len(names), bar=bar
+                Path(), jobs, decoding=self.decoding, pixels=file, n_images=len(items), bar=bar
             )
+            outcomes |= self._decode_sixteen_bits(jobs, outcomes, file, len(items))
             pixels = np.fromfile(file, dtype=np.uint8).reshape(shape)
-        outside = sum(1 for outcome in outcomes.values() if outcome.clipped)
-        if outside:
+        for index, item in enumerate(items):
+            if item.pixels is not None:
+                pixels[index] = resize_images(item.pixels, self.decoding)[0]
+        n_clipped = sum(1 for outcome in outcomes.values() if outcome.clipped)
+        if n_clipped:
             progress.warn(
-                f"{outside} images have pixels outside the range of the model's data set; they were clipped"
+                f"{n_clipped} images have pixels outside the range of the model's data set; they were clipped"
             )
-        found = probabilities(logits(self.network, pixels), self.temperature)
-        for row, name in enumerate(names):
-            yield self._prediction(name, outcomes[row], found[row].tolist())
+        probabilities = softmax(compute_logits(self.network, pixels), self.temperature)
+        for index, item in enumerate(items):
+            outcome = outcomes.get(index, Outcome(error=item.error))
+            yield self._make_prediction(item, outcome, probabilities[index].tolist())
 
-    def _prediction(self, name: str, outcome: Outcome, probabilities: list[float]) -> Prediction:
+    def _decode_sixteen_bits(
+        self, jobs: Sequence[Job], outcomes: Mapping[int, Outcome], file: Path, n_images: int
+    ) -> dict[int, Outcome]:
+        """Decode pictures of 16 bits for a model without deep images: as their copies of 8 bits."""
+        deep = {index: outcome.deep for index, outcome in outcomes.items() if outcome.deep is not None}
+        ordinary = [job for job in jobs if job[0] in deep and fills_sixteen_bits(deep[job[0]])]
+        if not ordinary:
+            return {}
+        decoding = replace(self.decoding, deep_range=FULL_RANGE)
+        with progress.bar(len(ordinary), "scaling deep images", "images") as bar:
+            return decode_files(Path(), ordinary, decoding=decoding, pixels=file, n_images=n_images, bar=bar)
+
+    def _make_prediction(self, item: Item, outcome: Outcome, probabilities: list[float]) -> Prediction:
         error = outcome.error
         if outcome.deep is not None:
-            error = "deep greyscale, but the model's data set had none: no range is known that would scale it"
+            error = "a deep image, but the model's data set had none: no range is known that would scale it"
+        true_label = None if item.folders is None else find_true_label(item.folders, self.classes)[0]
         if error is not None:
-            return Prediction(path=name, label=None, probability=None, probabilities=None, error=error)
+            return Prediction(path=item.name, error=error, true_label=true_label)
         best = max(range(len(probabilities)), key=probabilities.__getitem__)
         return Prediction(
-            path=name,
+            path=item.name,
             label=self.classes[best],
             probability=probabilities[best],
             probabilities=dict(zip(self.classes, probabilities, strict=True)),
-            error=None,
+            unsure=None if self.threshold is None else probabilities[best] < self.threshold,
+            true_label=true_label,
         )
 
+    def _describe(self, items: list[Item], predictions: list[Prediction]) -> Iterator[str]:
+        """Yield notes: the accuracy where folders tell the classes, and the number of unsure answers."""
+        if (accuracy := describe_accuracy(predictions)) is not None:
+            folders = [find_true_label(item.folders, self.classes)[1] for item in items if item.folders]
+            others = sorted({name for name in folders if name is not None})
+            yield (
+                accuracy
+                if not others
+                else (
+                    f"no accuracy is told, because some folders are no classes of the model: "
+                    f"{progress.printable(others[0])}"
+                    + (f" and {len(others) - 1:,} more" if others[1:] else "")
+                )
+            )
+        n_unsure = sum(1 for prediction in predictions if prediction.unsure)
+        if n_unsure:
+            yield (
+                f"{n_unsure:,} of {len(predictions):,} answers are unsure: their probability is below "
+                f"{self.threshold:.4f}, the model's threshold"
+            )
 
-def predict(model: str | os.PathLike[str], *files: str | os.PathLike[str]) -> Predictions:
-    """Classify files with the model of a folder or a run; see `Bundle.predict`."""
-    return load(model).predict(files)
+
+def predict(model: str | os.PathLike[str], *images: ImageInput) -> Predictions:
+    """Classify images with the model of a folder or a run; see `Bundle.predict`.
+
+    >>> predictions = foveal.predict("runs/first", "digits/test/7")
+    >>> len(predictions), len(predictions[0].probabilities)
+    (35, 10)
+    """
+    return load_bundle(model).predict(*images)
 
 
-def load(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Bundle:
-    """Load a model from its folder, or from the run it came from.
+def load_bundle(path: str | os.PathLike[str], *, model: nn.Module | None = None) -> Bundle:
+    """Load a model from its folder, or from its run.
 
     Args:
-        path: a run folder, or the `model` folder inside one.
-        model: an instance of the user's own network, if it was trained with one. Its weights are replaced.
+        path: A run folder, or the `model` folder inside one.
+        model: An instance of the user's own network, if it was trained with one. Its weights are replaced.
 
     Raises:
-        ModelError: no model there, or the weights do not fit the network.
+        ModelError: There is no model, or the weights do not fit the network.
     """
     folder = Path(path)
     if (folder / "recipe.json").is_file():  # a run
         folder /= "model"
         if not (folder / "config.json").is_file():
-            raise ModelError(f"{path} is a run without a finished model; finish it: foveal resume {path}")
+            raise ModelError(f"{path} is a run without a finished model; {advise_to_finish(Path(path))}")
     if not (folder / "config.json").is_file():
         raise ModelError(f"{path} is neither a model folder nor a run; name one that `foveal train` made")
-    file = folder / "config.json"
+    config = _read_config(folder / "config.json")
     try:
-        config = read_json(file, limit=CONFIG_LIMIT)
-        if config["schema"] != SCHEMA:
-            raise ModelError(f"{file} has the schema {config['schema']!r}; this Foveal reads {SCHEMA}")
-        classes = read(config["classes"], tuple[str, ...], "classes")
-        assert isinstance(classes, tuple)
-        decoding = Decoding.from_json(config["decoding"])
-        recipe = Recipe.from_json(config["recipe"])
-        digest = read(config["weights"], str, "weights")
-        temperature = read(config["temperature"], float | None, "temperature")
-        assert temperature is None or isinstance(temperature, float)
-        if temperature is not None and not TEMPERATURES[0] <= temperature <= TEMPERATURES[1]:
-            raise ModelError(f"{file} has the temperature {temperature:g}, which nothing calibrates to")
-        if decoding.size != recipe.image.size:
-            raise ModelError(f"{file} names two sizes of images, {decoding.size} and {recipe.image.size}")
-    except ModelError:
-        raise
-    except (RunError, KeyError, TypeError, ValueError) as error:
-        raise ModelError(f"{file} is no model's configuration: {error}") from error
-    shape = {"size": decoding.size, "channels": decoding.channels, "classes": len(classes)}
-    try:
-        header = tensors.read_header(folder / WEIGHTS)
-        if model is None:
-            expected = registry.claims(recipe.model, **shape)
-            tensors.check_claims(header.claims, expected)  # before a network of that size is built
-            network = registry.build(recipe.model, **shape, seed=0)
-        else:
-            network = registry.adopt(model, **shape)
-            tensors.check_claims(header.claims, registry.claims_of(network))
-        content = tensors.read_content(folder / WEIGHTS, header)
-        if hashlib.sha256(content).hexdigest() != digest:
-            raise TensorFileError("it is damaged: its digest is not that in config.json")
-        stored = tensors.unpack(content)
+        network = _load_network(folder / WEIGHTS_FILE, config, model)
     except TensorFileError as error:
-        raise ModelError(f"{folder / WEIGHTS} cannot be used: {error}") from error
-    with torch.no_grad():
-        for name, each in network.state_dict().items():
-            each.copy_(stored[name])
+        raise ModelError(f"{folder / WEIGHTS_FILE} cannot be used: {error}") from error
     return Bundle(
         network=network.eval(),
-        classes=classes,
-        decoding=decoding,
-        recipe=recipe,
-        temperature=temperature,
+        classes=config.classes,
+        decoding=config.decoding,
+        recipe=config.recipe,
+        temperature=config.temperature,
+        threshold=config.threshold,
     )
 
 
-def expand(files: Iterable[str | os.PathLike[str]]) -> Iterator[str]:
-    """List the files that names, folders and glob patterns stand for; a name without a match stays."""
-    for each in files:
-        name = os.fspath(each)
-        if Path(name).is_dir():
-            yield from _below(name)
-        elif not Path(name).exists() and glob.has_magic(name):
-            matches = glob.glob(name, recursive=True)  # noqa: PTH207 - Path.glob takes no absolute pattern
-            for match in sorted(matches) or [name]:
-                yield from _below(match) if Path(match).is_dir() else [match]
-        else:
-            yield name
+def _read_config(file: Path) -> ModelConfig:
+    """Read `config.json`.
+
+    Raises:
+        ModelError: It is not as Foveal writes it, or of another version.
+    """
+    try:
+        value = read_json_with_digest(file, limit=MAX_CONFIG_BYTES)
+        schema = value.get("schema", CONFIG_SCHEMA)
+        if schema != CONFIG_SCHEMA:
+            raise ModelError(f"has the schema {schema!r}; this Foveal reads {CONFIG_SCHEMA}")
+        return read(value, ModelConfig, "")
+    except ModelError as error:
+        raise ModelError(f"{file} {error}") from None
+    except UserError as error:
+        raise ModelError(f"{file} is no model's configuration: {str(error).strip()}") from error
 
 
-def _below(folder: str) -> Iterator[str]:
-    """List the visible files in and below a folder, in order."""
-    for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (os.path.join(place, name) for name in sorted(names) if not name.startswith("."))  # noqa: PTH118
+def _load_network(file: Path, config: ModelConfig, model: nn.Module | None) -> nn.Module:
+    """Build the network, or take the user's own, and load the weights into it.
 
-
-def as_rows(predictions: Predictions) -> list[dict[str, Any]]:
-    """Return predictions as JSON values."""
-    return [asdict(each) for each in predictions]
+    Raises:
+        TensorFileError: The file of weights is damaged or does not fit the network.
+    """
+    size, channels, n_classes = config.decoding.size, config.decoding.channels, len(config.classes)
+    header = tensor_file.read_header(file)
+    if model is None:
+        expected = registry.list_claims(config.recipe.model, size=size, channels=channels, classes=n_classes)
+        tensor_file.check_claims(header.claims, expected)  # before a network of that size is built
+        network = registry.build_network(
+            config.recipe.model, size=size, channels=channels, classes=n_classes, seed=0
+        )
+    else:
+        network = registry.wrap_custom_network(model, size=size, channels=channels, classes=n_classes)
+        tensor_file.check_claims(header.claims, registry.list_claims_of(network))
+    content = tensor_file.read_content(file, header)
+    if hashlib.sha256(content).hexdigest() != config.weights:
+        raise TensorFileError("it is damaged: its digest is not that in config.json")
+    tensors = tensor_file.parse_tensors(content)
+    with torch.no_grad():
+        for name, tensor in network.state_dict().items():
+            tensor.copy_(tensors[name])
+    return network

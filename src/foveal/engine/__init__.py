@@ -1,1 +1,1 @@
-"""Foveal's own arithmetic: kernels in C for what torch has no fast kernel for, compiled where they run."""
+"""Foveal's own kernels, in C, for what torch has no fast kernel for. Each machine compiles its own."""

@@ -1,46 +1,45 @@
-"""Taking, moving, mirroring and shrinking images of a batch by a kernel, in one pass over their bytes."""
+"""Taking, moving, flipping and shrinking the images of a batch by a kernel, in one pass over their bytes."""
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
-from foveal.engine.compiled import loaded as kernels
+from foveal.engine.compiled import library_or_none, require_library
+from foveal.engine.signatures import Crops
+from foveal.types import Ints, Pixels
 
 
-def fits(pixels: NDArray[np.uint8]) -> bool:
+def supports(pixels: Pixels) -> bool:
     """Say whether the kernel can read these images."""
-    return pixels.flags.c_contiguous and kernels() is not None
+    return pixels.flags.c_contiguous and library_or_none() is not None
 
 
-def crops(
-    pixels: NDArray[np.uint8],
-    rows: NDArray[np.int64],
-    down: NDArray[np.int64],
-    across: NDArray[np.int64],
-    *,
-    shrink: int,
-) -> NDArray[np.uint8]:
-    """Return images (N, S / shrink, S / shrink, C) put together from images (M, S, S, C).
+def gather_crops(
+    pixels: Pixels, indices: Ints, source_rows: Ints, source_columns: Ints, *, shrink: int
+) -> Pixels:
+    """Put together images (N, S / shrink, S / shrink, C) from images (M, S, S, C).
 
-    Before shrinking, the pixel in row i and column j of image n is that of row `down[n, i]` and column
-    `across[n, j]` of image `rows[n]`; then shrink × shrink pixels become their mean, halves rounded up.
-    The caller has asked `fits`.
+    Before shrinking, the pixel in row i and column j of image n is that of row `source_rows[n, i]` and column
+    `source_columns[n, j]` of image `indices[n]`. Then shrink × shrink pixels become their mean, and halves
+    are rounded up. The caller has checked `supports`.
     """
-    library = kernels()
-    assert library is not None
-    n, (_, size, _, channels) = len(rows), pixels.shape
+    n, (_, size, _, channels) = len(indices), pixels.shape
     assert size % shrink == 0
-    assert n == 0 or (rows.min() >= 0 and rows.max() < len(pixels))
-    tables = [np.ascontiguousarray(each, dtype=np.int64) for each in (rows, down, across)]
-    made = np.empty((n, size // shrink, size // shrink, channels), dtype=np.uint8)
-    library.foveal_crops(
-        n,
-        size,
-        channels,
-        shrink,
-        torch.get_num_threads(),
-        pixels.ctypes.data,
-        *(each.ctypes.data for each in tables),
-        made.ctypes.data,
+    assert n == 0 or (indices.min() >= 0 and indices.max() < len(pixels))
+    indices, source_rows, source_columns = (
+        np.ascontiguousarray(table, dtype=np.int64) for table in (indices, source_rows, source_columns)
     )
-    return made
+    output = np.empty((n, size // shrink, size // shrink, channels), dtype=np.uint8)
+    batch = Crops(
+        images=n,
+        size=size,
+        channels=channels,
+        shrink=shrink,
+        pixels=pixels.ctypes.data,
+        indices=indices.ctypes.data,
+        source_rows=source_rows.ctypes.data,
+        source_columns=source_columns.ctypes.data,
+        output=output.ctypes.data,
+        threads=torch.get_num_threads(),
+    )
+    require_library().foveal_gather_crops(batch)
+    return output

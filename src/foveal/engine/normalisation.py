@@ -1,21 +1,20 @@
-"""Batch normalisation with what stands around it, by the kernels, in few passes over memory."""
+"""Batch normalisation by the kernels, together with the ReLU, pooling and activation around it."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from foveal.engine.compiled import loaded as kernels
-from foveal.engine.convolution import CODES, PANEL, Activation
+from foveal.engine.compiled import library_or_none, require_library
+from foveal.engine.convolution import ACTIVATION_CODES, Activation
+from foveal.engine.signatures import Normalisation
+from foveal.engine.tensors import CHANNELS_PER_PANEL, is_float32_on_cpu
 
 
-def fits(maps: Tensor) -> bool:
+def supports(maps: Tensor) -> bool:
     """Say whether the kernels can normalise these maps (N, C, H, W)."""
     return (
-        maps.dtype == torch.float32
-        and maps.device.type == "cpu"
-        and maps.shape[1] % PANEL == 0
-        and kernels() is not None
+        is_float32_on_cpu(maps) and maps.shape[1] % CHANNELS_PER_PANEL == 0 and library_or_none() is not None
     )
 
 
@@ -30,55 +29,64 @@ def normalise(
 ) -> Tensor:
     """Normalise maps (N, C, H, W) as `norm` would, with ReLU before, pooling and an activation after.
 
-    In training the batch's statistics are used and `norm`'s moving averages follow them, the variance with
-    Bessel's correction; in evaluation the moving averages are used. So they are, and stay, where the batch
-    has a single number a channel: that has no variance.
+    In training the batch's statistics are used, and the moving averages of `norm` follow them, the variance
+    with Bessel's correction. In evaluation the moving averages are used. They are also used, and stay, where
+    the batch has a single number a channel, because that has no variance.
 
     Args:
         maps: the maps, channels last.
         norm: scale, shift, moving averages, momentum and epsilon; it says whether this is training.
-        sums: the maps' sums as `convolve` returns them, with the same `rectified`; None: take them here.
+        sums: the maps' sums as `convolve` returns them, with the same `rectified`; None: compute them here.
         rectified: whether ReLU comes before the normalisation.
         pooled: whether the maximum of 2×2 windows is taken after it.
         activation: what comes last.
 
     Returned are maps (N, C, H, W), or (N, C, H/2, W/2) rounded down if pooled, channels last.
 
-    The caller has asked `fits`. Source: Ioffe and Szegedy 2015, arXiv:1502.03167.
+    The caller has checked `supports`. Source: Ioffe and Szegedy 2015, arXiv:1502.03167.
     """
     assert norm.running_mean is not None
     assert norm.running_var is not None
     assert norm.momentum is not None
     maps = maps.contiguous(memory_format=torch.channels_last)
-    n = maps.numel() // maps.shape[1]
-    training = norm.training and n > 1
+    count = maps.numel() // maps.shape[1]
+    training = norm.training and count > 1
     if training:
-        mean, variance = _moments(maps.detach(), sums, rectified)
+        mean, variance = _compute_moments(maps.detach(), sums, rectified)
         with torch.no_grad():
             norm.running_mean.lerp_(mean, norm.momentum)
-            norm.running_var.lerp_(variance * (n / (n - 1)), norm.momentum)
+            norm.running_var.lerp_(variance * (count / (count - 1)), norm.momentum)
             assert norm.num_batches_tracked is not None
             norm.num_batches_tracked += 1
     else:
         mean, variance = norm.running_mean, norm.running_var
-    deviation = torch.rsqrt(variance + norm.eps)  # its inverse
-    result: Tensor = _Normalisation.apply(  # type: ignore[no-untyped-call]
-        maps, norm.weight, norm.bias, mean, deviation, training, rectified, pooled, CODES[activation]
+    inv_std = torch.rsqrt(variance + norm.eps)
+    options = _Options(training, rectified, pooled, ACTIVATION_CODES[activation])
+    normalised: Tensor = _Normalisation.apply(  # type: ignore[no-untyped-call]
+        maps, norm.weight, norm.bias, mean, inv_std, options
     )
-    return result
+    return normalised
 
 
-def _moments(maps: Tensor, sums: Tensor | None, rectified: bool) -> tuple[Tensor, Tensor]:
+class _Options(NamedTuple):
+    training: bool
+    rectified: bool
+    pooled: bool
+    activation: int
+
+
+def _compute_moments(maps: Tensor, sums: Tensor | None, rectified: bool) -> tuple[Tensor, Tensor]:
     """Return mean and variance (C,) of maps."""
     n, channels, height, width = maps.shape
     count = n * height * width
     if sums is None:
-        library, threads = kernels(), torch.get_num_threads()
-        assert library is not None
+        threads = torch.get_num_threads()
         sums = torch.zeros((threads, 2, channels), dtype=torch.float64)
-        library.foveal_sums(n, height * width, channels, threads, maps.data_ptr(), rectified, sums.data_ptr())
-    mean, square = sums.sum(0) / count
-    return mean.float(), (square - mean * mean).clamp_(min=0).float()
+        require_library().foveal_channel_sums(
+            n, height * width, channels, threads, maps.data_ptr(), rectified, sums.data_ptr()
+        )
+    mean, mean_square = sums.sum(0) / count
+    return mean.float(), (mean_square - mean * mean).clamp_(min=0).float()
 
 
 class _Normalisation(torch.autograd.Function):
@@ -89,66 +97,63 @@ class _Normalisation(torch.autograd.Function):
         weight: Tensor | None,
         bias: Tensor,
         mean: Tensor,
-        deviation: Tensor,
-        training: bool,
-        rectified: bool,
-        pooled: bool,
-        activation: int,
+        inv_std: Tensor,
+        options: _Options,
     ) -> Tensor:
-        library = kernels()
-        assert library is not None
         n, channels, height, width = maps.shape
-        made = (height // 2, width // 2) if pooled else (height, width)
-        scale = deviation if weight is None else weight * deviation
+        size = (height // 2, width // 2) if options.pooled else (height, width)
+        scale = inv_std if weight is None else weight * inv_std
         shift = bias - mean * scale
-        outputs = torch.empty((n, channels, *made), memory_format=torch.channels_last)
-        library.foveal_normalise(
-            n,
-            height,
-            width,
-            channels,
-            torch.get_num_threads(),
-            maps.data_ptr(),
-            scale.data_ptr(),
-            shift.data_ptr(),
-            rectified,
-            pooled,
-            activation,
-            outputs.data_ptr(),
-        )
-        ctx.save_for_backward(maps, mean, deviation, scale, shift)
-        ctx.options = training, weight is not None, rectified, pooled, activation
+        outputs = torch.empty((n, channels, *size), memory_format=torch.channels_last)
+        require_library().foveal_normalise(_arguments(maps, scale, shift, options), outputs.data_ptr())
+        ctx.save_for_backward(maps, mean, inv_std, scale, shift)
+        ctx.options, ctx.has_weight = options, weight is not None
         return outputs
 
     @staticmethod
     def backward(
         ctx: Any,  # noqa: ANN401
-        slope: Tensor,
-    ) -> tuple[Tensor | None, ...]:
-        library = kernels()
-        assert library is not None
-        maps, mean, deviation, scale, shift = ctx.saved_tensors
-        training, scaled, *options = ctx.options
-        slope = slope.contiguous(memory_format=torch.channels_last)
-        n, channels, height, width = maps.shape
-        threads = torch.get_num_threads()
-        sums = torch.zeros((threads, 2, channels), dtype=torch.float64)
-        shape = (n, height, width, channels, threads, maps.data_ptr(), slope.data_ptr())
-        vectors = (scale.data_ptr(), shift.data_ptr(), mean.data_ptr())
-        library.foveal_normalise_back(*shape, *vectors, None, None, *options, sums.data_ptr(), None)
-        bias_slope, products = sums.sum(0)
-        weight_slope = products * deviation
-        # In evaluation the statistics are constants: nothing flows back through them.
-        count = n * height * width if training else torch.inf
-        first = (bias_slope / count).float()
-        second = (weight_slope * deviation / count).float()
-        maps_slope = torch.empty_like(maps)
-        library.foveal_normalise_back(
-            *shape, *vectors, first.data_ptr(), second.data_ptr(), *options, None, maps_slope.data_ptr()
+        grad_output: Tensor,
+    ) -> tuple[Tensor, Tensor | None, Tensor, None, None, None]:
+        maps, mean, inv_std, scale, shift = ctx.saved_tensors
+        library, arguments = require_library(), _arguments(maps, scale, shift, ctx.options)
+        grad_output = grad_output.contiguous(memory_format=torch.channels_last)
+        sums = torch.zeros((arguments.threads, 2, len(scale)), dtype=torch.float64)
+        library.foveal_normalise_back_sums(
+            arguments, grad_output.data_ptr(), mean.data_ptr(), sums.data_ptr()
         )
+        grad_bias, products = sums.sum(0)
+        grad_weight = products * inv_std
+        # In evaluation the statistics are constants: no gradient flows back through them.
+        count = maps.numel() // len(scale) if ctx.options.training else torch.inf
+        grad_mean = (grad_bias / count).float()
+        projection = (grad_weight * inv_std / count).float()
+        grad_maps = torch.empty_like(maps)
+        vectors = (vector.data_ptr() for vector in (mean, grad_mean, projection))
+        library.foveal_normalise_back(arguments, grad_output.data_ptr(), *vectors, grad_maps.data_ptr())
         return (
-            maps_slope,
-            weight_slope.float() if scaled else None,
-            bias_slope.float(),
-            *[None] * 6,
+            grad_maps,
+            grad_weight.float() if ctx.has_weight else None,
+            grad_bias.float(),
+            None,
+            None,
+            None,
         )
+
+
+def _arguments(maps: Tensor, scale: Tensor, shift: Tensor, options: _Options) -> Normalisation:
+    """Return what the kernels take in both directions; the caller keeps the tensors alive."""
+    n, channels, height, width = maps.shape
+    return Normalisation(
+        images=n,
+        height=height,
+        width=width,
+        channels=channels,
+        input=maps.data_ptr(),
+        scale=scale.data_ptr(),
+        shift=shift.data_ptr(),
+        rectified=options.rectified,
+        pooled=options.pooled,
+        activation=options.activation,
+        threads=torch.get_num_threads(),
+    )

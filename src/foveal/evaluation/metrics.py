@@ -1,34 +1,33 @@
-"""Logits and labels -> the numbers by which a classifier is judged.
+"""The metrics of a classifier on one split: accuracy, loss, precision, recall, F1, areas under curves.
 
-All of it is computed in float64 with numpy. What is undefined (the precision of a class that was never
-predicted, the recall of one without images) is None, never a silent zero.
+All of it is computed in float64 with numpy. An undefined figure is None, never a silent zero: the precision
+of a class that was never predicted, and the recall of a class without images.
 """
 
-import html
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any, Final
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from foveal.errors import DataError, ModelError, RecipeError, RunError
-from foveal.evaluation import averages, confidence, roc
-from foveal.evaluation.averages import Averages
-from foveal.evaluation.confidence import Confidence, Tuned
-from foveal.evaluation.intervals import area_interval, f1_interval, precision_area_interval, wilson
-from foveal.progress import printable, table
-from foveal.reading import plain, read
-
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from foveal.evaluation import roc
+from foveal.evaluation.calibration import Confidence, Thresholds, evaluate_calibration, softmax
+from foveal.evaluation.intervals import auc_interval, average_precision_interval, f1_interval, wilson_interval
+from foveal.evaluation.macro_averages import Averages, macro_average, weighted_average
+from foveal.files.typed_json import plain, read
+from foveal.progress import printable
+from foveal.tables import html_table, text_table
+from foveal.types import Floats, Ints
 
 BALANCED_RATIO: Final = 1.2
-"""A split counts as balanced if its largest class has at most this many times the images of its smallest.
+"""A split is balanced if its largest class has at most this many times the images of its smallest.
 
-Accuracy weighs each class's recall by its share of the images, macro recall weighs all alike. For class
-sizes within a ratio r the two can differ by at most (√r - 1)/(√r + 1) (the total variation between the
-shares), whatever the classifier does: 4.6 percentage points at 1.2.
+Accuracy weights each class's recall by its share of the images, macro recall weights all classes alike. For
+class sizes within a ratio r the two differ by at most (√r - 1)/(√r + 1), the total variation between the
+shares. This is 4.6 percentage points at 1.2, whatever the classifier does.
 """
 
 DEFINITIONS: Final[Mapping[str, str]] = {
@@ -58,65 +57,93 @@ DEFINITIONS: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, kw_only=True)
 class ClassScores:
-    """What was measured for one class, as fractions; None where undefined."""
+    """The figures of one class against the rest, as fractions. An undefined figure is None.
+
+    All intervals are 95 % intervals; `foveal.evaluation.intervals` has their methods.
+    """
 
     name: str
+    """The name of the class."""
     n: int
-    """Images of this class."""
+    """The number of images of this class."""
     precision: float | None
+    """The share of the images predicted as this class that belong to it."""
     precision_interval: tuple[float, float] | None
-    """At 95 %, like the others; see `intervals` for their methods."""
+    """Wilson's interval for the precision."""
     recall: float | None
+    """The share of the images of this class that are predicted as it."""
     recall_interval: tuple[float, float] | None
+    """Wilson's interval for the recall."""
     f1: float | None
+    """The harmonic mean of precision and recall."""
     f1_interval: tuple[float, float] | None
+    """The interval for F1, by Wilson's for Jaccard's index."""
     roc_auc: float | None
+    """The area under the ROC curve."""
     roc_auc_interval: tuple[float, float] | None
+    """Newcombe's interval for the area under the ROC curve."""
     average_precision: float | None
+    """The area under the precision-recall curve."""
     average_precision_interval: tuple[float, float] | None
+    """Wilson's interval for the average precision, as if it were a share of this class's images."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Views:
-    """How it did on the same images with its logits averaged over several views of each: beside the point.
+class ViewScores:
+    """The figures with test-time augmentation: logits averaged over several views of each image.
 
-    The evaluation proper judges the model as it is saved and used, with one view an image.
+    They are additional. All other figures are of the model as it is saved and used, with one view an image.
     """
 
     n: int
-    """Views of each image."""
+    """The number of views of each image."""
     accuracy: float
+    """The share of images that are classified correctly."""
     accuracy_interval: tuple[float, float]
-    """Wilson's, at 95 %."""
+    """Wilson's 95 % interval for the accuracy."""
     loss: float
+    """The mean cross-entropy in nats."""
 
 
 @dataclass(frozen=True, kw_only=True, repr=False)
 class Evaluation:
-    """How a classifier did on one split. Shares are fractions, the loss is in nats."""
+    """The figures of a classifier on one split. It shows itself as a table.
+
+    >>> evaluation = foveal.Run("runs/first").evaluation("test")
+    >>> low, high = evaluation.accuracy_interval
+    >>> low < evaluation.accuracy < high
+    True
+    """
 
     split: str
+    """The name of the split, such as "test"."""
     n: int
+    """The number of images."""
     loss: float
+    """The mean cross-entropy in nats."""
     accuracy: float
+    """The share of images that are classified correctly."""
     accuracy_interval: tuple[float, float]
-    """Wilson's, at 95 %."""
+    """Wilson's 95 % interval for the accuracy."""
     macro: Averages
+    """The averages over classes in which each class counts alike."""
     weighted: Averages
+    """The averages over classes in which each image counts alike."""
     classes: tuple[ClassScores, ...]
+    """The figures of each class."""
     confusion: tuple[tuple[int, ...], ...]
-    """(K, K): `confusion[i][j]` images of class i were predicted as class j."""
+    """The confusion matrix (K, K): `confusion[i][j]` images of class i are predicted as class j."""
     balanced: bool
-    """Whether the largest class is at most `BALANCED_RATIO` times the smallest."""
+    """Whether the largest class has at most `BALANCED_RATIO` times the images of the smallest."""
     confidence: Confidence
-    """How far its probabilities can be believed."""
-    views: Views | None = None
-    """What test-time augmentation gave, if it was asked for."""
+    """How far the probabilities can be trusted."""
+    views: ViewScores | None = None
+    """The figures with test-time augmentation, if they were asked for."""
 
     def with_views(self, n: int, averaged: "Evaluation") -> "Evaluation":
-        """Return this with the figures of `averaged` beside it: of the same images, n views of each."""
+        """Return a copy with the figures of `averaged` as `views`: the same images with n views of each."""
         assert (averaged.split, averaged.n) == (self.split, self.n)
-        views = Views(
+        views = ViewScores(
             n=n,
             accuracy=averaged.accuracy,
             accuracy_interval=averaged.accuracy_interval,
@@ -126,61 +153,61 @@ class Evaluation:
 
     @property
     def errors(self) -> int:
-        """How many images were predicted wrongly."""
+        """The number of images that are classified wrongly."""
         return self.n - sum(row[i] for i, row in enumerate(self.confusion))
 
     def to_json(self) -> dict[str, Any]:
-        """Give plain JSON with the keys of the contract's `evaluate --json` and more."""
+        """Return plain JSON values, with the keys of `evaluate --json` in docs/contract.md and more."""
         values = plain(self)
         assert isinstance(values, dict)
         return values
 
     @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> "Evaluation":
-        """Read what `to_json` gave.
+    def from_json(cls, value: object) -> "Evaluation":
+        """Return the evaluation that `to_json` returned.
 
         Raises:
-            RunError: it is not that.
+            RunError: The value is not an evaluation.
         """
         try:
-            found = read(value, cls, "evaluation")
+            evaluation = read(value, cls, "evaluation")
         except RecipeError as error:
             raise RunError(f"not an evaluation: {error}; evaluate the run again") from error
-        assert isinstance(found, cls)
-        k = len(found.classes)
-        if k < 2 or [len(row) for row in found.confusion] != [k] * k or found.n < 1:
+        k = len(evaluation.classes)
+        if k < 2 or [len(row) for row in evaluation.confusion] != [k] * k or evaluation.n < 1:
             raise RunError("not an evaluation: its parts do not fit together; evaluate the run again")
-        return found
+        return evaluation
 
     def _rows(self) -> list[list[str]]:
         def row(name: str, n: int, *values: float | None) -> list[str]:
-            return [printable(name, 40), f"{n:,}", *(percent(value, n) for value in values)]
+            return [printable(name, 40), f"{n:,}", *(format_percent(value, n) for value in values)]
 
-        rows = [[*row(c.name, c.n, c.precision, c.recall, c.f1), roc.shown(c.roc_auc)] for c in self.classes]
+        rows = [
+            [*row(each.name, each.n, each.precision, each.recall, each.f1), roc.format_area(each.roc_auc)]
+            for each in self.classes
+        ]
         for name, mean in (("macro average", self.macro), ("weighted average", self.weighted)):
             rows.append([*row(name, self.n, mean.precision, mean.recall, mean.f1), ""])
         return rows
 
     def __str__(self) -> str:
-        shown = table(_HEADER, self._rows(), right={1, 2, 3, 4, 5})
-        seen = "" if self.views is None else f"{self.views_sentence}\n"
-        return f"{self._headline()}\n{seen}\n{shown}"
+        views = "" if self.views is None else f"{self.views_sentence}\n"
+        table = text_table(_HEADER, self._rows(), right={1, 2, 3, 4, 5})
+        return f"{self._headline()}\n{views}\n{table}"
 
     __repr__ = __str__
 
     def _headline(self) -> str:
         return f"{printable(self.split, 80)}: {self._figures(self)}, {self.n:,} images"
 
-    def _figures(self, of: "Evaluation | Views") -> str:
-        low, high = of.accuracy_interval
-        return (
-            f"accuracy {percent(of.accuracy, self.n)} (95 % interval {percent(low, self.n)} to "
-            f"{percent(high, self.n)}), loss {of.loss:.4f}"
-        )
+    def _figures(self, scores: "Evaluation | ViewScores") -> str:
+        low, high = (format_percent(bound, self.n) for bound in scores.accuracy_interval)
+        accuracy = format_percent(scores.accuracy, self.n)
+        return f"accuracy {accuracy} (95 % interval {low} to {high}), loss {scores.loss:.4f}"
 
     @property
     def views_sentence(self) -> str | None:
-        """What test-time augmentation gave, what it costs and what it is not; None where it was not asked."""
+        """The sentence about test-time augmentation and its cost. It is None where there are no `views`."""
         if self.views is None:
             return None
         return (
@@ -190,14 +217,8 @@ class Evaluation:
         )
 
     def _repr_html_(self) -> str:
-        def line(cells: Sequence[str], tag: str) -> str:
-            return "<tr>" + "".join(f"<{tag}>{html.escape(cell)}</{tag}>" for cell in cells) + "</tr>"
-
-        body = "".join(line(row, "td") for row in self._rows())
-        head = "".join(
-            f"<p>{html.escape(text)}</p>" for text in (self._headline(), self.views_sentence) if text
-        )
-        return f"{head}<table><thead>{line(_HEADER, 'th')}</thead><tbody>{body}</tbody></table>"
+        sentences = filter(None, (self._headline(), self.views_sentence))
+        return "".join(f"<p>{escape(text)}</p>" for text in sentences) + html_table(_HEADER, self._rows())
 
 
 _HEADER: Final = ["class", "images", "precision", "recall", "F1", "ROC AUC"]
@@ -207,20 +228,20 @@ def _times(n: int) -> str:
     return {3: "three times", 6: "six times"}.get(n, f"{n} times")
 
 
-def percent(fraction: float | None, n: int) -> str:
-    """Write a share measured on `n` images: two decimals from 5,000 on, one below; – for None.
+def format_percent(fraction: float | None, n: int) -> str:
+    """Return a share of `n` images in percent: two decimals from 5,000 images on, one below, – for None.
 
-    What is not exactly 0 or 1 is never written as 0 or 100 %.
+    A share that is not exactly 0 or 1 is never written as 0 % or 100 %.
     """
     if fraction is None:
         return "–"
     decimals = 2 if n >= 5000 else 1
-    shown = f"{100 * fraction:.{decimals}f}"
-    if float(shown) == 0 and fraction > 0:
+    text = f"{100 * fraction:.{decimals}f}"
+    if float(text) == 0 and fraction > 0:
         return f"< {10**-decimals:.{decimals}f} %"
-    if float(shown) == 100 and fraction < 1:
+    if float(text) == 100 and fraction < 1:
         return f"> {100 - 10**-decimals:.{decimals}f} %"
-    return f"{shown} %"
+    return f"{text} %"
 
 
 # ---- from logits to an evaluation
@@ -228,109 +249,105 @@ def percent(fraction: float | None, n: int) -> str:
 
 def evaluate(
     logits: ArrayLike,
-    labels: ArrayLike,
+    y_true: ArrayLike,
     class_names: Sequence[str],
     *,
     split: str,
-    tuned: Tuned | None = None,
+    thresholds: Thresholds | None = None,
 ) -> Evaluation:
-    """Judge logits (N, K) against integer labels (N,).
+    """Evaluate logits (N, K) against the true classes (N,), integers from 0 to K - 1.
 
-    The largest logit is the prediction; among equal ones, the first. `tuned` is what was chosen on other
-    images for the model's probabilities: see `confidence.tune`.
+    The largest logit is the prediction; among equal ones, the first. `thresholds` were chosen on other
+    images by `calibration.choose_thresholds`.
 
     Raises:
-        DataError: the split has no images.
-        ModelError: a logit is not finite.
-        ValueError: shapes or labels do not fit the class names.
+        DataError: The split has no images.
+        ModelError: A logit is not finite.
+        ValueError: The shapes or the classes do not fit the class names.
     """
-    z, y = _checked(logits, labels, len(class_names), split)
+    z, y = _check(logits, y_true, len(class_names), split)
     matrix = confusion_matrix(y, z.argmax(axis=1), len(class_names))
-    n_true, n_predicted, hits = matrix.sum(axis=1), matrix.sum(axis=0), np.diagonal(matrix)
+    n_true, n_predicted, n_hits = matrix.sum(axis=1), matrix.sum(axis=0), np.diagonal(matrix)
     probabilities = softmax(z)
     classes = tuple(
-        _scores(
+        _score_class(
             name,
-            hits=int(hits[k]),
-            true=int(n_true[k]),
-            predicted=int(n_predicted[k]),
-            ranked=roc.ranking(y == k, probabilities[:, k]),
+            n_hits=int(n_hits[k]),
+            n_true=int(n_true[k]),
+            n_predicted=int(n_predicted[k]),
+            ranking=roc.rank_scores(y == k, probabilities[:, k]),
         )
         for k, name in enumerate(class_names)
     )
-    correct = int(hits.sum())
+    n_correct = int(n_hits.sum())
     return Evaluation(
         split=split,
         n=len(y),
         loss=cross_entropy(z, y),
-        accuracy=correct / len(y),
-        accuracy_interval=wilson(correct, len(y)),
-        macro=averages.macro(matrix),
-        weighted=averages.weighted(matrix),
+        accuracy=n_correct / len(y),
+        accuracy_interval=wilson_interval(n_correct, len(y)),
+        macro=macro_average(matrix),
+        weighted=weighted_average(matrix),
         classes=classes,
-        confusion=tuple(tuple(int(count) for count in row) for row in matrix),
+        confusion=tuple(tuple(row) for row in matrix.tolist()),
         balanced=bool(n_true.max() <= BALANCED_RATIO * n_true.min()),
-        confidence=confidence.judge(z, y, tuned),
+        confidence=evaluate_calibration(z, y, thresholds),
     )
 
 
-def _scores(name: str, *, hits: int, true: int, predicted: int, ranked: roc.Ranking) -> ClassScores:
-    area, average = ranked.area, ranked.average_precision
-    either = true + predicted
+def _score_class(
+    name: str, *, n_hits: int, n_true: int, n_predicted: int, ranking: roc.Ranking
+) -> ClassScores:
+    area, precision_area = ranking.area, ranking.average_precision
+    both = n_true + n_predicted
     return ClassScores(
         name=name,
-        n=true,
-        precision=hits / predicted if predicted else None,
-        precision_interval=wilson(hits, predicted) if predicted else None,
-        recall=hits / true if true else None,
-        recall_interval=wilson(hits, true) if true else None,
-        f1=2 * hits / either if either else None,
-        f1_interval=f1_interval(hits, either - 2 * hits) if either else None,
+        n=n_true,
+        precision=n_hits / n_predicted if n_predicted else None,
+        precision_interval=wilson_interval(n_hits, n_predicted) if n_predicted else None,
+        recall=n_hits / n_true if n_true else None,
+        recall_interval=wilson_interval(n_hits, n_true) if n_true else None,
+        f1=2 * n_hits / both if both else None,
+        f1_interval=f1_interval(n_hits, both - 2 * n_hits) if both else None,
         roc_auc=area,
         roc_auc_interval=None
         if area is None
-        else area_interval(area, ranked.area_variance, ranked.positives, ranked.negatives),
-        average_precision=average,
-        average_precision_interval=None if average is None else precision_area_interval(average, true),
+        else auc_interval(area, ranking.area_variance, ranking.positives, ranking.negatives),
+        average_precision=precision_area,
+        average_precision_interval=None
+        if precision_area is None
+        else average_precision_interval(precision_area, n_true),
     )
 
 
-def _checked(logits: ArrayLike, labels: ArrayLike, k: int, split: str) -> tuple[Floats, Ints]:
-    z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+def _check(logits: ArrayLike, y_true: ArrayLike, k: int, split: str) -> tuple[Floats, Ints]:
+    z, y = np.asarray(logits, dtype=np.float64), np.asarray(y_true)
     if len(y) == 0:
         raise DataError(f"the split {split!r} has no images; name one that has")
     if z.ndim != 2 or y.ndim != 1 or z.shape != (len(y), k):
         raise ValueError(f"logits {z.shape} and labels {y.shape} do not fit {k} classes")
     if not np.isfinite(z).all():
-        bad = int((~np.isfinite(z)).any(axis=1).sum())
-        raise ModelError(f"the model's output is not finite for {bad} of {len(y)} images of {split!r}")
-    return z, _indices(y, k)
+        n_bad = int((~np.isfinite(z)).any(axis=1).sum())
+        raise ModelError(f"the model's output is not finite for {n_bad} of {len(y)} images of {split!r}")
+    return z, _class_indices(y, k)
 
 
-def _indices(labels: ArrayLike, k: int) -> Ints:
+def _class_indices(labels: ArrayLike, k: int) -> Ints:
     y = np.asarray(labels)
     if y.size and (y.dtype.kind not in "iu" or y.min() < 0 or y.max() >= k):
         raise ValueError(f"labels must be integers from 0 to {k - 1}")
     return y.astype(np.int64)
 
 
-# ---- the mathematics
-
-
-def softmax(logits: ArrayLike) -> Floats:
-    """Turn logits (N, K) into probabilities (N, K); each row sums to 1."""
-    return confidence.probabilities(np.asarray(logits, dtype=np.float64))
-
-
-def cross_entropy(logits: ArrayLike, labels: ArrayLike) -> float:
-    """Give the mean over images of -ln softmax(logits)[label], in nats; logits (N, K), labels (N,)."""
-    z, y = np.asarray(logits, dtype=np.float64), np.asarray(labels)
+def cross_entropy(logits: ArrayLike, y_true: ArrayLike) -> float:
+    """Return the mean over images of -ln softmax(logits)[y_true] in nats; logits (N, K), y_true (N,)."""
+    z, y = np.asarray(logits, dtype=np.float64), np.asarray(y_true)
     shifted = z - z.max(axis=1, keepdims=True)
     log_sums = np.log(np.exp(shifted).sum(axis=1))  # (N,)
     return float(np.mean(log_sums - shifted[np.arange(len(y)), y]))
 
 
 def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, k: int) -> Ints:
-    """Count (K, K): entry [i, j] is how many images of class i were predicted as class j."""
-    true, predicted = _indices(y_true, k), _indices(y_pred, k)
+    """Return (K, K) counts: the entry [i, j] is the number of images of class i predicted as class j."""
+    true, predicted = _class_indices(y_true, k), _class_indices(y_pred, k)
     return np.bincount(k * true + predicted, minlength=k * k).reshape(k, k).astype(np.int64)

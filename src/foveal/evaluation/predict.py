@@ -1,4 +1,4 @@
-"""Weights and images -> logits, and what is kept of them per image."""
+"""Logits of a network on images, test-time augmentation, and the files of predictions."""
 
 import csv
 import io
@@ -9,116 +9,117 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.numpy import save
 from torch import nn
 
-from foveal import tensors
+from foveal.commands import show_command
 from foveal.errors import RunError
-from foveal.evaluation.confidence import probabilities
+from foveal.evaluation.calibration import softmax
+from foveal.files import tensor_file
+from foveal.files.atomic import outside_faults, write_bytes
+from foveal.files.tensor_file import Claim, TensorFileError
 from foveal.memory import is_shortage
-from foveal.progress import cell
-from foveal.run import outside_faults, write_bytes
-from foveal.tensors import Claim, TensorFileError
+from foveal.progress import csv_cell
+from foveal.types import Ints, Pixels
 
-BATCH = 100
-"""Images at a time, or fewer where memory is short. It changes speed and memory, not what is predicted."""
+BATCH_SIZE = 100
+"""The number of images in a batch. It is halved where memory is short. It does not change predictions."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class View:
-    """One of the ways to show a network an image that it is to judge."""
+    """One of the views of an image whose logits are averaged in test-time augmentation."""
 
     weight: float
-    """What its logits count for in the average; the weights of all views add up to 1."""
+    """The weight of its logits in the average. The weights of all views add up to 1."""
     shift: int = 0
     """By how many pixels the image moves down and to the right: 1, 0, or -1 for up and to the left."""
-    mirrored: bool = False
-    """Whether left and right change places, after it has moved."""
+    flipped: bool = False
+    """Whether the image is flipped horizontally after it has moved."""
 
-    def of(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return uint8 images (N, S, S, C) as they are seen this way.
+    def apply(self, images: Pixels) -> Pixels:
+        """Return this view of uint8 images (N, S, S, C).
 
-        What moves in from outside is the image mirrored at its border, the border row itself not repeated,
-        as in training.
+        The pixels that move in are reflected at the border, which is not repeated, as in training.
         """
         size = images.shape[1]
         padded = np.pad(images, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="reflect")  # (N, S + 2, S + 2, C)
         window = slice(1 - self.shift, 1 - self.shift + size)
-        seen = padded[:, window, window]
-        return np.ascontiguousarray(seen[:, :, ::-1] if self.mirrored else seen)
+        moved = padded[:, window, window]
+        return np.ascontiguousarray(moved[:, :, ::-1] if self.flipped else moved)
 
 
-def views_to_average(*, mirrored: bool) -> tuple[View, ...]:
-    """Return the views of test-time augmentation: the image as it is first, then moved by a pixel either way.
+def make_tta_views(*, flip: bool) -> tuple[View, ...]:
+    """Return the views of test-time augmentation: the image as it is first, then moved by a pixel both ways.
 
-    With `mirrored` each is there as its mirror image too, at half the weight. That is right where training
-    mirrors, and wrong for digits, text and the like.
+    With `flip` each view is there unflipped and flipped, at half the weight. This is right where training
+    flips images, and wrong for digits, text and the like.
 
     Source: Jordan 2024, arXiv:2404.00498; airbench94's `tta_level=2`.
     """
-    sides = (False, True) if mirrored else (False,)
+    sides = (False, True) if flip else (False,)
     return tuple(
-        View(weight=weight / len(sides), shift=shift, mirrored=side)
+        View(weight=weight / len(sides), shift=shift, flipped=flipped)
         for shift, weight in ((0, 1 / 2), (-1, 1 / 4), (1, 1 / 4))
-        for side in sides
+        for flipped in sides
     )
 
 
-def logits(
-    network: nn.Module,
-    pixels: NDArray[np.uint8],
-    rows: NDArray[np.int64] | None = None,
-    *,
-    view: View | None = None,
+def compute_logits(
+    network: nn.Module, pixels: Pixels, indices: Ints | None = None, *, view: View | None = None
 ) -> NDArray[np.float32]:
-    """Run a network over uint8 images (N, S, S, C), or over some rows of them, seen in one `view`.
+    """Return a network's logits, float32 (N, classes), on uint8 images (N, S, S, C).
 
-    Returned are its logits, float32 (N, classes). The network is in evaluation mode meanwhile: no dropout,
-    moving averages instead of the batch's own.
+    Args:
+        network: It is in evaluation mode meanwhile: no dropout, and running statistics in normalisation.
+        pixels: The images. They may be a memory map.
+        indices: Which of the images are taken, (n,). None takes all.
+        view: The view of the images that the network is given.
     """
-    n = len(pixels) if rows is None else len(rows)
-    training = network.training
+    n = len(pixels) if indices is None else len(indices)
+    was_training = network.training
     network.eval()
-    found: list[NDArray[np.float32]] = []
-    start, batch = 0, BATCH
+    logits: list[NDArray[np.float32]] = []
+    start, batch_size = 0, BATCH_SIZE
     try:
         with torch.inference_mode():
             while start < n:
-                piece = slice(start, start + batch)
+                batch = slice(start, start + batch_size)
                 try:
-                    images = np.array(pixels[piece if rows is None else rows[piece]])  # off the memory map
+                    images = np.array(
+                        pixels[batch if indices is None else indices[batch]]
+                    )  # a copy in memory
                     if view is not None:
-                        images = view.of(images)
-                    found.append(network(torch.from_numpy(images)).float().numpy())
+                        images = view.apply(images)
+                    logits.append(network(torch.from_numpy(images)).float().numpy())
                 except (MemoryError, RuntimeError) as error:
-                    if batch == 1 or not is_shortage(error):
+                    if batch_size == 1 or not is_shortage(error):
                         raise
-                    batch = batch // 2
+                    batch_size //= 2
                 else:
-                    start += batch
+                    start += batch_size
     finally:
-        network.train(training)
-    return np.concatenate(found)
+        network.train(was_training)
+    return np.concatenate(logits)
 
 
-def averaged_logits(
+def average_logits(
     network: nn.Module,
-    pixels: NDArray[np.uint8],
-    rows: NDArray[np.int64] | None = None,
+    pixels: Pixels,
+    indices: Ints | None = None,
     *,
     views: Sequence[View],
-    plain: NDArray[np.float32],
+    first_logits: NDArray[np.float32],
 ) -> NDArray[np.float32]:
-    """Average a network's logits over several `views` of uint8 images (N, S, S, C), or of some rows of them.
+    """Return the weighted average of a network's logits, float32 (N, classes), over several views.
 
-    `plain` are its `logits` on the same images, float32 (N, classes), of which this returns the average: the
-    first view must be the image as it is, and is not computed again.
+    `pixels` and `indices` are as in `compute_logits`. The first view must be the image as it is. Its logits
+    are `first_logits`, float32 (N, classes), and are not computed again.
     """
     first, *others = views
-    assert (first.shift, first.mirrored) == (0, False)
-    average = first.weight * plain
+    assert (first.shift, first.flipped) == (0, False)
+    average = first.weight * first_logits
     for view in others:
-        average += view.weight * logits(network, pixels, rows, view=view)
+        average += view.weight * compute_logits(network, pixels, indices, view=view)
     return average
 
 
@@ -127,45 +128,53 @@ def save_predictions(
     split: str,
     *,
     paths: Sequence[str],
-    labels: NDArray[np.int64],
+    labels: Ints,
     logits: NDArray[np.float32],
     classes: Sequence[str],
     temperature: float | None,
 ) -> None:
-    """Keep a split's predictions: a line an image in `<split>.csv`, the logits in `<split>.safetensors`.
+    """Write a split's predictions: `<split>.csv` with a line an image, and `<split>.safetensors`.
 
-    The confidences are those that the model gives in use, at its temperature; the logits are as trained.
+    The confidences in the CSV file are those of the model in use, with its temperature. The logits are as
+    trained. `labels` (N,) are the true classes.
+
+    Raises:
+        OutsideError: The disk refuses.
     """
     with outside_faults(folder):
         folder.mkdir(exist_ok=True)
-    found = probabilities(logits, temperature)
-    predicted = found.argmax(axis=1)
+    probabilities = softmax(logits, temperature)
+    y_pred = probabilities.argmax(axis=1)
     text = io.StringIO(newline="")
-    rows = csv.writer(text)
-    rows.writerow(["path", "label", "predicted", "confidence"])
-    for path, label, guess, row in zip(paths, labels.tolist(), predicted.tolist(), found, strict=True):
-        names = (cell(path), cell(classes[label]), cell(classes[guess]))
-        rows.writerow([*names, f"{row[guess]:.6f}"])
+    lines = csv.writer(text)
+    lines.writerow(["path", "label", "predicted", "confidence"])
+    for path, label, predicted, row in zip(
+        paths, labels.tolist(), y_pred.tolist(), probabilities, strict=True
+    ):
+        names = (csv_cell(path), csv_cell(classes[label]), csv_cell(classes[predicted]))
+        lines.writerow([*names, f"{row[predicted]:.6f}"])
     write_bytes(folder / f"{split}.csv", text.getvalue().encode("utf-8", "surrogateescape"))
-    write_bytes(folder / f"{split}.safetensors", save({"logits": logits, "labels": labels}))
+    tensors = {"logits": torch.tensor(logits), "labels": torch.tensor(labels)}
+    write_bytes(folder / f"{split}.safetensors", tensor_file.encode_with_digest(tensors, {}))
 
 
-def load_predictions(
-    folder: Path, split: str, *, n: int, classes: int
-) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Read a split's logits (n, classes) and labels (n,) that `save_predictions` kept.
+def load_predictions(folder: Path, split: str, *, n: int, classes: int) -> tuple[NDArray[np.float32], Ints]:
+    """Return a split's logits, float32 (n, classes), and labels (n,) that `save_predictions` wrote.
 
     Raises:
-        RunError: they are missing, damaged, or of other shapes.
+        RunError: They are missing, damaged, or of other shapes.
     """
     path = folder / f"{split}.safetensors"
     expected = {"logits": Claim(torch.float32, (n, classes)), "labels": Claim(torch.int64, (n,))}
     try:
-        header = tensors.read_header(path)
-        tensors.check_claims(header.claims, expected)
-        stored = tensors.unpack(tensors.read_content(path, header))
+        header = tensor_file.read_header(path)
+        tensor_file.check_claims(header.claims, expected)
+        content = tensor_file.read_content(path, header)
+        tensor_file.check_digest(content, header)
+        stored = tensor_file.parse_tensors(content)
         if n and not 0 <= int(stored["labels"].min()) <= int(stored["labels"].max()) < classes:
             raise TensorFileError("its labels are of no class")
     except TensorFileError as error:
-        raise RunError(f"{path} cannot be used: {error}; evaluate the run again") from error
+        again = show_command("evaluate", folder.parent, "--split", split)
+        raise RunError(f"{path} cannot be used: {error}; evaluate the run again: {again}") from error
     return stored["logits"].numpy(), stored["labels"].numpy()

@@ -1,41 +1,39 @@
-"""One class against the rest: curves over all thresholds and the areas under them, counted in integers."""
+"""ROC and precision-recall curves of one class against the rest, and the areas under them."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
-Floats = NDArray[np.float64]
-Ints = NDArray[np.int64]
+from foveal.types import Bools, Floats, Ints
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Ranking:
-    """Images in order of a score, positive and negative ones counted at every distinct threshold."""
+    """Images sorted by a score: how many positive and negative ones reach each distinct threshold."""
 
     tp: Ints
-    """(P,): positives that score at least the threshold, from 0 at infinity,"""
+    """The true positives at each of P thresholds, (P,): from 0 at infinity to all positive images."""
     fp: Ints
-    """and negatives."""
-    thresholds: Floats
+    """The false positives at each threshold, (P,): from 0 at infinity to all negative images."""
 
     @property
     def positives(self) -> int:
-        """How many positive images there are."""
+        """The number of positive images."""
         return int(self.tp[-1])
 
     @property
     def negatives(self) -> int:
-        """And how many others."""
+        """The number of negative images."""
         return int(self.fp[-1])
 
     @property
     def area(self) -> float | None:
-        """The area under the ROC curve; None without positive or without negative images.
+        """The area under the ROC curve. It is None without positive or without negative images.
 
-        It is the share of pairs (positive, negative) in which the positive scores higher, ties counting half
-        (Mann and Whitney's U), counted in integers, so that rounding enters once.
+        It is the share of pairs (positive, negative) in which the positive image scores higher, where ties
+        count half (Mann and Whitney's U). It is counted in integers, so it is rounded only once.
         """
         pairs = self.positives * self.negatives
         if pairs == 0:
@@ -44,21 +42,22 @@ class Ranking:
 
     @property
     def area_variance(self) -> float:
-        """The variance of that area as the data tell it; 0 with a single image on a side.
+        """DeLong's estimate of the variance of that area; it counts a side with a single image as 0.
 
         Source: E. R. DeLong, D. M. DeLong, D. L. Clarke-Pearson, Comparing the areas under two or more
         correlated receiver operating characteristic curves, Biometrics 44 (1988), 837-845.
         """
         more_tp, more_fp = np.diff(self.tp), np.diff(self.fp)
-        below = 1 - (self.fp[:-1] + more_fp / 2) / self.negatives  # of a positive at each threshold
+        # At each threshold: the share of negatives below a positive, and of positives above a negative.
+        below = 1 - (self.fp[:-1] + more_fp / 2) / self.negatives
         above = (self.tp[:-1] + more_tp / 2) / self.positives
         return _variance_of_mean(below, more_tp) + _variance_of_mean(above, more_fp)
 
     @property
     def average_precision(self) -> float | None:
-        """The area under the precision-recall curve, its points joined by steps; None without positives.
+        """The area under the precision-recall curve as scikit-learn defines it. None without positives.
 
-        The precision at each positive image, averaged over them, as scikit-learn has it.
+        It is the precision at the threshold of each positive image, averaged over these images.
         """
         if self.positives == 0:
             return None
@@ -74,11 +73,11 @@ def _variance_of_mean(values: Floats, counts: Ints) -> float:
     return float((counts * (values - mean) ** 2).sum()) / (n - 1) / n
 
 
-def ranking(positive: ArrayLike, scores: ArrayLike) -> Ranking:
-    """Order images by score; `positive` is bool (N,), `scores` (N,).
+def rank_scores(positive: ArrayLike, scores: ArrayLike) -> Ranking:
+    """Sort images by score, the highest first; `positive` is bool (N,), `scores` (N,).
 
     Raises:
-        ValueError: a score is NaN.
+        ValueError: A score is NaN.
     """
     is_positive, s = np.asarray(positive, dtype=bool), np.asarray(scores, dtype=np.float64)
     if np.isnan(s).any():
@@ -87,84 +86,71 @@ def ranking(positive: ArrayLike, scores: ArrayLike) -> Ranking:
     s, is_positive = s[order], is_positive[order]
     last = np.flatnonzero(np.append(np.diff(s) != 0, True))[: len(s)]  # the last image of each distinct score
     tp = np.cumsum(is_positive, dtype=np.int64)[last]
-    fp = last + 1 - tp
-    return Ranking(tp=np.append(0, tp), fp=np.append(0, fp), thresholds=np.append(np.inf, s[last]))
+    return Ranking(tp=np.append(0, tp), fp=np.append(0, last + 1 - tp))
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ClassCurves:
-    """One class against the rest: both curves at their corners, and the areas under them."""
+    """The ROC curve and the precision-recall curve of one class against the rest, and their areas."""
 
     name: str
+    """The name of the class."""
     fpr: Floats
-    """(P,), false-positive rates, from 0 to 1,"""
+    """The false-positive rates at the corners of the ROC curve, (P,), from 0 to 1."""
     tpr: Floats
-    """(P,), and true-positive rates."""
+    """The true-positive rates at the same corners, (P,), from 0 to 1."""
     area: float
+    """The area under the ROC curve."""
     recall: Floats
-    """(Q,), from 0 to 1,"""
+    """The recalls at the corners of the precision-recall curve, (Q,), from 0 to 1."""
     precision: Floats
-    """(Q,), and the precision there: constant between a recall and the one before."""
+    """The precision at each recall, (Q,). It holds from the recall before up to this one."""
     average_precision: float
+    """The area under the precision-recall curve."""
 
 
-def class_curves(
-    probabilities: ArrayLike, labels: ArrayLike, class_names: Sequence[str]
+def compute_class_curves(
+    probabilities: ArrayLike, y_true: ArrayLike, class_names: Sequence[str]
 ) -> tuple[ClassCurves, ...]:
-    """Give each class's curves by its probability, thinned to their corners, which changes no point of them.
+    """Return the curves of each class, ranked by its probability, at their corners only.
 
-    `probabilities` is (N, K), `labels` (N,) integers. A class without images, or with all of them, has none.
+    `probabilities` is (N, K), `y_true` (N,) integers. Points between corners lie on the lines that join them.
+    A class without images, or with all of them, has no curves.
     """
-    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(labels)
+    p, y = np.asarray(probabilities, dtype=np.float64), np.asarray(y_true)
     curves = []
     for k, name in enumerate(class_names):
-        ranked = ranking(y == k, p[:, k])
-        area, average = ranked.area, ranked.average_precision
-        if area is None or average is None:
+        ranking = rank_scores(y == k, p[:, k])
+        area, average_precision = ranking.area, ranking.average_precision
+        if area is None or average_precision is None:
             continue
-        corner = _corners(ranked.fp, ranked.tp)
-        found = np.flatnonzero(np.diff(ranked.tp)) + 1  # where recall grows
-        precision = ranked.tp[found] / (ranked.tp[found] + ranked.fp[found])
+        corners = _find_corners(ranking.fp, ranking.tp)
+        rises = np.flatnonzero(np.diff(ranking.tp)) + 1  # where the recall grows
+        precision = ranking.tp[rises] / (ranking.tp[rises] + ranking.fp[rises])
         curves.append(
             ClassCurves(
                 name=name,
-                fpr=ranked.fp[corner] / ranked.negatives,
-                tpr=ranked.tp[corner] / ranked.positives,
+                fpr=ranking.fp[corners] / ranking.negatives,
+                tpr=ranking.tp[corners] / ranking.positives,
                 area=area,
-                recall=np.append(0.0, ranked.tp[found] / ranked.positives),
+                recall=np.append(0.0, ranking.tp[rises] / ranking.positives),
                 precision=np.append(precision[0], precision),
-                average_precision=average,
+                average_precision=average_precision,
             )
         )
     return tuple(curves)
 
 
-def roc_curve(positive: ArrayLike, scores: ArrayLike) -> tuple[Floats, Floats, Floats]:
-    """Give false-positive rates, true-positive rates and their thresholds (score >= threshold).
-
-    `positive` is bool (N,), `scores` (N,). Points run from (0, 0) at threshold infinity to (1, 1), one for
-    each distinct score: images with equal scores are never ordered. Same as scikit-learn's with
-    `drop_intermediate=False`.
-
-    Raises:
-        ValueError: there is no positive or no negative image, or a score is NaN.
-    """
-    ranked = ranking(positive, scores)
-    if ranked.positives == 0 or ranked.negatives == 0:
-        raise ValueError("a ROC curve needs at least one positive and one negative image")
-    return ranked.fp / ranked.negatives, ranked.tp / ranked.positives, ranked.thresholds
+def _find_corners(fp: Ints, tp: Ints) -> Bools:
+    """Return which points are ends of the curve or points where it turns."""
+    is_corner = np.ones(len(fp), dtype=bool)
+    dx, dy = np.diff(fp), np.diff(tp)
+    is_corner[1:-1] = dx[1:] * dy[:-1] != dx[:-1] * dy[1:]  # with integers, collinear is exact
+    return is_corner
 
 
-def shown(area: float | None) -> str:
-    """Write an area with four decimals; – for None. What is below 1 is never written as 1."""
+def format_area(area: float | None) -> str:
+    """Return an area with four decimals, or – for None. An area below 1 is never written as 1."""
     if area is None:
         return "–"
     return "> 0.9999" if 0.99995 <= area < 1 else f"{area:.4f}"
-
-
-def _corners(fp: Ints, tp: Ints) -> NDArray[np.bool_]:
-    """Mark the ends and every point where the curve turns; the rest lie on straight lines between them."""
-    keep = np.ones(len(fp), dtype=bool)
-    dx, dy = np.diff(fp), np.diff(tp)
-    keep[1:-1] = dx[1:] * dy[:-1] != dx[:-1] * dy[1:]  # integers: collinear is exact
-    return keep

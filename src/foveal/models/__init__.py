@@ -1,1 +1,1 @@
-"""uint8 batches -> logits; normalisation is inside."""
+"""Networks: they map batches of uint8 images to logits, and rescale the images themselves."""

@@ -4,54 +4,55 @@ from collections import OrderedDict
 
 from torch import Tensor, nn
 
-from foveal.models.layers import Dropout, FlattenLast, RectifiedUnit, Rescale
-from foveal.recipe import ModelS
+from foveal.models.layers import Dropout, FlattenLast, FusedLayers, Rescale
+from foveal.recipe.networks import ModelS
 
 
-class Network(nn.Sequential):
-    """Layers in a row, those that the kernels can do in one pass run together."""
+class ModelSNetwork(nn.Sequential):
+    """The layers of Model S. Those that a kernel computes in one pass run together."""
 
     def forward(self, images: Tensor) -> Tensor:
         """Return logits (N, classes) for images uint8 (N, S, S, C)."""
-        return self.classify(self.features(images))
+        return self.classify(self.extract_features(images))
 
-    def features(self, images: Tensor) -> Tensor:
+    def extract_features(self, images: Tensor) -> Tensor:
         """Return the last maps (N, C, H, W) of images uint8 (N, S, S, C)."""
         layers = list(self)
-        return _through(layers[: _head(layers)], images)
+        return _run_layers(layers[: _find_head(layers)], images)
 
     def classify(self, maps: Tensor) -> Tensor:
         """Return logits (N, classes) for the last maps (N, C, H, W)."""
         layers = list(self)
-        return _through(layers[_head(layers) :], maps)
+        return _run_layers(layers[_find_head(layers) :], maps)
 
 
-def _head(layers: list[nn.Module]) -> int:
-    """Return where maps end and vectors begin."""
+def _find_head(layers: list[nn.Module]) -> int:
+    """Return the index of the layer that flattens maps to vectors."""
     return next(index for index, layer in enumerate(layers) if isinstance(layer, FlattenLast))
 
 
-def _through(layers: list[nn.Module], values: Tensor) -> Tensor:
+def _run_layers(layers: list[nn.Module], values: Tensor) -> Tensor:
+    """Run layers in their order, several at once where a kernel can."""
     index = 0
     while index < len(layers):
         match layers[index : index + 4]:
             case [nn.Conv2d() as convolution, nn.ReLU(), nn.BatchNorm2d() as norm, *rest]:
                 pooled = bool(rest) and isinstance(rest[0], nn.MaxPool2d)
-                taken = 4 if pooled else 3
-                unit = RectifiedUnit(convolution, norm, pooled, layers[index : index + taken])
-                values = unit(values)
-                index += taken
+                length = 4 if pooled else 3
+                fused = FusedLayers(convolution, norm, pooled, layers[index : index + length])
+                values = fused(values)
+                index += length
             case [layer, *_]:
                 values = layer(values)
                 index += 1
     return values
 
 
-def build(config: ModelS, *, size: int, channels: int, classes: int) -> Network:
-    """Build Model S for images uint8 (N, size, size, channels); it returns logits (N, classes).
+def build_model_s(config: ModelS, *, size: int, channels: int, classes: int) -> ModelSNetwork:
+    """Build Model S, which maps images uint8 (N, size, size, channels) to logits (N, classes).
 
-    Kernels are Glorot uniform and biases zero, batch normalisation follows ReLU, with epsilon 0.001: the
-    defaults of Keras, which the notebook keeps. The layers are named as in its summary.
+    The notebook uses the defaults of Keras: Glorot uniform kernels, zero biases, and an epsilon of 0.001 in
+    batch normalisation, which follows ReLU. The layers have the names of the notebook's summary.
     """
     layers: OrderedDict[str, nn.Module] = OrderedDict(rescaling=Rescale())
     number = 0
@@ -78,13 +79,13 @@ def build(config: ModelS, *, size: int, channels: int, classes: int) -> Network:
             layers["dropout_1"] = Dropout(config.dropout)
         features = config.dense
     layers["logits"] = nn.Linear(features, classes)
-    network = Network(layers)
+    network = ModelSNetwork(layers)
     network.apply(_initialise)
     return network
 
 
 def _initialise(layer: nn.Module) -> None:
-    """Draw kernels from Glorot and Bengio's uniform distribution (2010, eq. 16); zero the biases."""
+    """Draw kernels from the uniform distribution of Glorot and Bengio (2010, eq. 16), and zero biases."""
     if isinstance(layer, nn.Conv2d | nn.Linear):
         nn.init.xavier_uniform_(layer.weight)
         assert isinstance(layer.bias, Tensor)

@@ -1,4 +1,4 @@
-"""Time budgets: what fits into one, for this data on this machine, and the reasons.
+"""Time budgets: which training fits into one, for this data on this machine, and why.
 
-The rules have few constants; where they come from is told in docs/decisions/0007-time-budget.md.
+The rules have few constants. docs/decisions/0007-time-budget.md says where they come from.
 """

@@ -1,1 +1,1 @@
-"""Batches -> trained weights."""
+"""Training: from batches to trained weights."""

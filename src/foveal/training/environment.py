@@ -1,44 +1,19 @@
-"""What a run ran on: recorded when it begins, compared when it is resumed."""
+"""The software and hardware of a run: recorded when it begins, and compared when it is resumed."""
 
 import hashlib
 import os
 import platform
 import sys
-from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import torch
 
-from foveal import __version__
-from foveal.engine.compiled import kernels
+from foveal.engine.compiled import load_library
+from foveal.files.run_records import EnvironmentRecord
+from foveal.version import __version__
 
-
-def describe(*, seed: int) -> dict[str, Any]:
-    """Return versions, hardware, threads, seed and the command, as JSON values."""
-    return {
-        "foveal": __version__,
-        "code": _code(),
-        "python": platform.python_version(),
-        **{package: version(package) for package in ("torch", "numpy", "pillow")},
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "kernels": _kernels(),
-        "seed": seed,
-        "command": [Path(sys.argv[0]).name, *sys.argv[1:]],
-    }
-
-
-def _kernels() -> str:
-    found = kernels()
-    return found.about if found.loaded is not None else f"none: {found.about}"
-
-
-COMPARED = {
+FIELDS_THAT_DECIDE_BITS = {
     "foveal": "Foveal's version",
     "code": "Foveal's code",
     "torch": "torch's version",
@@ -48,24 +23,79 @@ COMPARED = {
     "threads": "the number of threads",
     "kernels": "what Foveal's kernels are made of",
 }
-"""What decides on a run's bits, and what to call it."""
+"""The fields of an environment that decide on the bits of a model, with their names in messages."""
+_PACKAGES_WITHOUT_EFFECT = ("board_page/", "cli/", "comparison/", "evaluation/", "reporting/")
+"""The packages whose code changes no bit of a trained model."""
 
 
-def differences(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Say in what two environments differ so that the same training would give other bits."""
+def describe_environment(
+    *,
+    seed: int,
+    data: str,
+    validation: str | None,
+    group: str | None,
+    share: float | None,
+    cache: str | None,
+    own_augmentation: bool,
+) -> EnvironmentRecord:
+    """Return the record of this machine, this software and the options of a run."""
+    return EnvironmentRecord(
+        foveal=__version__,
+        code=_digest_code(),
+        python=platform.python_version(),
+        torch=version("torch"),
+        numpy=version("numpy"),
+        pillow=version("pillow"),
+        platform=platform.platform(),
+        machine=platform.machine(),
+        instructions=torch.backends.cpu.get_cpu_capability(),
+        cores=os.cpu_count(),
+        threads=torch.get_num_threads(),
+        kernels=_describe_kernels(),
+        seed=seed,
+        command=(Path(sys.argv[0]).name, *sys.argv[1:]),
+        data=data,
+        validation=validation,
+        group=group,
+        share=share,
+        cache=cache,
+        own_augmentation=own_augmentation,
+    )
+
+
+def describe_environment_now(then: EnvironmentRecord) -> EnvironmentRecord:
+    """Return the environment of a run as it would be recorded if the run began now, on this machine."""
+    return describe_environment(
+        seed=then.seed,
+        data=then.data,
+        validation=then.validation,
+        group=then.group,
+        share=then.share,
+        cache=then.cache,
+        own_augmentation=then.own_augmentation,
+    )
+
+
+def describe_environment_changes(then: EnvironmentRecord, now: EnvironmentRecord) -> list[str]:
+    """Return a phrase for each difference between two environments that can change the bits of a model."""
     return [
-        f"{what} was {then.get(key)} and is {now[key]}"
-        for key, what in COMPARED.items()
-        if then.get(key) != now[key]
+        f"{name} was {getattr(then, field)} and is {getattr(now, field)}"
+        for field, name in FIELDS_THAT_DECIDE_BITS.items()
+        if getattr(then, field) != getattr(now, field)
     ]
 
 
-def _code() -> str:
-    """Digest the code that decides on a run's bits: all that is no verb and no page."""
+def _describe_kernels() -> str:
+    used = load_library()
+    return used.description if used.library is not None else f"none: {used.description}"
+
+
+def _digest_code() -> str:
+    """Return a digest of the code that decides on the bits of a model."""
     package = Path(__file__).parents[1]
     digest = hashlib.sha256()
-    for file in sorted([*package.rglob("*.py"), *package.rglob("*.c")]):
+    for file in sorted(path for suffix in ("py", "c", "h") for path in package.rglob(f"*.{suffix}")):
         name = file.relative_to(package).as_posix()
-        if not name.startswith(("cli/", "evaluation/")):
+        if not name.startswith(_PACKAGES_WITHOUT_EFFECT):
             digest.update(f"{name}\0{file.stat().st_size}\0".encode() + file.read_bytes())
     return digest.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""One pass over the training images, as an ordinary generator over steps."""
+"""One pass over the training images, as a generator that yields after each step."""
 
 import math
 from collections.abc import Iterable, Iterator
@@ -18,20 +18,25 @@ class Step:
     """What one step measured, with the weights as they were before it."""
 
     images: int
+    """The number of images in the batch."""
     loss: float
-    """Mean over the batch of the (weighted) cross-entropy, in nats."""
+    """The mean cross-entropy of the batch, in nats, weighted if there are class weights."""
     correct: int
+    """The number of images that were classified correctly."""
 
 
 @dataclass(kw_only=True)
 class TrainingState:
-    """What a step changes: the network, and the optimizer's memory of it."""
+    """What a step needs and changes: the network, the optimizer, and the weights of the loss."""
 
     network: nn.Module
+    """The network that is trained."""
     optimizer: Optimizer
+    """The optimizer of the network's parameters."""
     class_weights: Tensor | None
-    """float (classes,), or None: all alike."""
+    """The weight of each class in the loss, float (classes,), or None if all count alike."""
     label_smoothing: float = 0.0
+    """The share of each label that is spread evenly over all classes."""
 
     def __post_init__(self) -> None:
         for group in self.optimizer.param_groups:
@@ -39,31 +44,38 @@ class TrainingState:
 
     @property
     def learning_rate(self) -> float:
-        """The rate of the next step; where parts of the network have rates of their own, the first part's."""
+        """The learning rate of the next step, of the first group of parameters if there are several."""
         rate: float = self.optimizer.param_groups[0]["lr"]
         return rate
 
     @learning_rate.setter
     def learning_rate(self, rate: float) -> None:
         groups = self.optimizer.param_groups
-        for group in groups:  # their ratios stay
+        for group in groups:  # the ratios between groups stay
             group["lr"] = rate * (group["initial_lr"] / groups[0]["initial_lr"])
 
 
-def run_epoch(state: TrainingState, batches: Iterable[Batch], *, done: int = 0) -> Iterator[Step]:
-    """Train on each batch in turn and yield what its step measured.
+def run_epoch(state: TrainingState, batches: Iterable[Batch], *, steps_done: int = 0) -> Iterator[Step]:
+    """Train on the given batches, usually the rest of an epoch, and yield what each step measured.
 
-    Whoever takes the steps may change the learning rate between them. So many are `done` before.
+    The learning rate is read at each step, so the iterator of batches may set it.
+
+    Args:
+        state: What the steps change.
+        batches: The batches of the epoch.
+        steps_done: The number of steps of the run before these, for messages.
 
     Raises:
-        DivergenceError: the loss is not finite, and at which step; the weights are those from before it.
+        DivergenceError: The loss of a step is not finite. The weights are those from before that step.
     """
     state.network.train()
-    for number, batch in enumerate(batches, start=done + 1):
+    for number, batch in enumerate(batches, start=steps_done + 1):
         torch.manual_seed(batch.seed)
         state.optimizer.zero_grad()
         logits = state.network(batch.images)  # (N, classes)
-        loss = training_loss(logits, batch.labels, state.class_weights, label_smoothing=state.label_smoothing)
+        loss = compute_training_loss(
+            logits, batch.labels, state.class_weights, label_smoothing=state.label_smoothing
+        )
         measured = loss.item()
         if not math.isfinite(measured):
             raise DivergenceError(
@@ -76,22 +88,25 @@ def run_epoch(state: TrainingState, batches: Iterable[Batch], *, done: int = 0) 
         yield Step(images=len(batch.labels), loss=measured, correct=correct)
 
 
-def training_loss(
+def compute_training_loss(
     logits: Tensor, labels: Tensor, class_weights: Tensor | None, *, label_smoothing: float = 0.0
 ) -> Tensor:
-    """Return the mean cross-entropy of logits (N, K) against labels (N,), in nats.
+    """Return the mean cross-entropy of logits (N, K) and labels (N,), in nats.
 
-    With label smoothing the target gives each class smoothing / K, and the label's own 1 − smoothing more.
-    Class weights multiply each image's loss and the mean is still over N, as in Keras; torch's own
-    `weight=` would divide by the sum of the weights instead.
+    With label smoothing each class has the target smoothing / K, and the label's class 1 − smoothing more.
+    Class weights multiply the loss of each image, and the sum is divided by N as in Keras. torch's own
+    `weight=` would divide it by the sum of the weights.
     """
     if class_weights is None:
         return F.cross_entropy(logits, labels, label_smoothing=label_smoothing)
-    each = F.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)
-    return (each * class_weights[labels]).mean()
+    losses = F.cross_entropy(logits, labels, reduction="none", label_smoothing=label_smoothing)  # (N,)
+    return (losses * class_weights[labels]).mean()
 
 
-def balanced_class_weights(counts: Iterable[int]) -> Tensor:
-    """Return float (classes,): n / (classes · n_c), scikit-learn's "balanced", from counts per class."""
+def compute_balanced_class_weights(counts: Iterable[int]) -> Tensor:
+    """Return the weights n / (classes · n_c), float (classes,), from the number of images n_c of each class.
+
+    These are the weights of scikit-learn's `class_weight="balanced"`.
+    """
     n = torch.tensor(list(counts), dtype=torch.float64)
     return (n.sum() / (len(n) * n)).float()

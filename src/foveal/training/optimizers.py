@@ -1,4 +1,4 @@
-"""Optimizers, with the arithmetic of Keras where torch's differs."""
+"""Optimizers, with the arithmetic of Keras where that of torch differs."""
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
@@ -8,24 +8,22 @@ from typing import Any, assert_never
 import torch
 from torch import Tensor, nn
 
-from foveal import recipe
 from foveal.engine import steps
+from foveal.recipe import optimizers as recipe
 
 
-def build(
-    config: recipe.RMSprop | recipe.Adam | recipe.SGD | recipe.Muon, network: nn.Module, *, l2: float
-) -> "Optimizer":
-    """Build a recipe's optimizer over a network's trainable parameters.
+def build_optimizer(config: recipe.OptimizerConfig, network: nn.Module, *, l2: float) -> "Optimizer":
+    """Build the optimizer of a recipe for the trainable parameters of a network.
 
-    The L2 penalty l2·Σw² falls on kernels (parameters of rank 2 and more): its gradient 2·l2·w is added to
-    theirs. Biases and the scales of batch normalisation are free of it.
+    The L2 penalty l2·Σw² applies to kernels, which are parameters of rank 2 and more: 2·l2·w is added to
+    their gradients. It does not apply to biases and to the scales of batch normalisation.
     """
-    trained = [each for each in network.parameters() if each.requires_grad]
+    parameters = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if isinstance(config, recipe.Muon):
-        return _muon(config, trained)
+        return _build_muon(config, parameters)
     groups: list[dict[str, Any]] = [
-        {"params": [each for each in trained if each.ndim >= 2], "weight_decay": 2 * l2},
-        {"params": [each for each in trained if each.ndim < 2], "weight_decay": 0.0},
+        {"params": [kernel for kernel in parameters if kernel.ndim >= 2], "weight_decay": 2 * l2},
+        {"params": [vector for vector in parameters if vector.ndim < 2], "weight_decay": 0.0},
     ]
     groups = [group for group in groups if group["params"]]
     match config:
@@ -39,30 +37,34 @@ def build(
             assert_never(config)
 
 
-def _muon(config: recipe.Muon, trained: Sequence[Tensor]) -> "Muon":
-    """Divide parameters: filters of convolutions, heads and biases, each with a rate of its own."""
-    vectors = {"momentum": config.sgd_momentum, "iterations": 0}
+def _build_muon(config: recipe.Muon, parameters: Sequence[Tensor]) -> "Muon":
+    """Build Muon with three groups: convolution filters, the last layer, and biases."""
+    plain_sgd = {"momentum": config.sgd_momentum, "iterations": 0}
     groups: list[dict[str, Any]] = [
         {
-            "params": [each for each in trained if each.ndim == 4],
+            "params": [parameter for parameter in parameters if parameter.ndim == 4],
             "lr": config.learning_rate,
             "momentum": config.momentum,
             "iterations": config.iterations,
         },
         {
-            "params": [each for each in trained if each.ndim >= 2 and each.ndim != 4],
+            "params": [parameter for parameter in parameters if parameter.ndim >= 2 and parameter.ndim != 4],
             "lr": config.head_learning_rate,
-            **vectors,
+            **plain_sgd,
         },
-        {"params": [each for each in trained if each.ndim < 2], "lr": config.bias_learning_rate, **vectors},
+        {
+            "params": [parameter for parameter in parameters if parameter.ndim < 2],
+            "lr": config.bias_learning_rate,
+            **plain_sgd,
+        },
     ]
     return Muon(group for group in groups if group["params"])
 
 
 class Optimizer(ABC):
-    """Groups of parameters with settings, and running averages of each parameter.
+    """The base class: groups of parameters with settings, and averages for each parameter.
 
-    The same form as torch.optim.Optimizer, whose import of torch's compiler would cost every short run 0.8 s.
+    Its interface is that of torch.optim.Optimizer, whose import of torch's compiler takes 0.8 s.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]], defaults: dict[str, Any]) -> None:
@@ -71,41 +73,50 @@ class Optimizer(ABC):
 
     @abstractmethod
     def step(self) -> None:
-        """Take one step along the gradients."""
+        """Update the parameters once, from their gradients."""
 
     def zero_grad(self) -> None:
-        """Forget the gradients."""
-        for parameter in self._parameters():
+        """Set all gradients to None."""
+        for parameter in self._list_parameters():
             parameter.grad = None
 
     def state_dict(self) -> dict[str, Any]:
-        """Return averages by the parameters' numbers, and the groups with numbers in place of parameters."""
-        numbers = {parameter: number for number, parameter in enumerate(self._parameters())}
+        """Return the averages and the groups, with numbers in place of the parameters."""
+        numbers = {parameter: number for number, parameter in enumerate(self._list_parameters())}
         return {
             "state": {numbers[parameter]: averages for parameter, averages in self.state.items()},
             "param_groups": [
-                {**group, "params": [numbers[each] for each in group["params"]]}
+                {**group, "params": [numbers[parameter] for parameter in group["params"]]}
                 for group in self.param_groups
             ],
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from what `state_dict` returned."""
-        parameters = self._parameters()
-        self.state = defaultdict(dict, {parameters[number]: each for number, each in state["state"].items()})
+        """Restore a state that `state_dict` returned."""
+        parameters = self._list_parameters()
+        self.state = defaultdict(
+            dict, {parameters[number]: averages for number, averages in state["state"].items()}
+        )
         for group, stored in zip(self.param_groups, state["param_groups"], strict=True):
             group.update({**stored, "params": group["params"]})
 
-    def _gathered(
+    def _update_velocities(
         self, parameters: list[Tensor], gradients: list[Tensor], name: str, momentum: float
     ) -> list[Tensor]:
-        """Let each parameter's gathered gradient fade by `momentum` and add the new one."""
-        gathered = _state(self, parameters, name)
-        torch._foreach_mul_(gathered, momentum)
-        torch._foreach_add_(gathered, gradients)
-        return gathered
+        """Compute v ← μ·v + g for the state of that name of each parameter, and return it."""
+        velocities = self._get_state(parameters, name)
+        torch._foreach_mul_(velocities, momentum)
+        torch._foreach_add_(velocities, gradients)
+        return velocities
 
-    def _parameters(self) -> list[Tensor]:
+    def _get_state(self, parameters: list[Tensor], name: str) -> list[Tensor]:
+        """Return the state of that name of each parameter, which begins as zero."""
+        for parameter in parameters:
+            if name not in self.state[parameter]:
+                self.state[parameter][name] = torch.zeros_like(parameter)
+        return [self.state[parameter][name] for parameter in parameters]
+
+    def _list_parameters(self) -> list[Tensor]:
         return [parameter for group in self.param_groups for parameter in group["params"]]
 
 
@@ -117,17 +128,17 @@ class SGD(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Take one step along the gradients."""
+        """Update the parameters once, from their gradients."""
         for group in self.param_groups:
-            parameters, gradients = _with_gradients(group)
+            parameters, gradients = _collect_gradients(group)
             if not parameters:
                 continue
-            velocities = self._gathered(parameters, gradients, "velocity", group["momentum"])
+            velocities = self._update_velocities(parameters, gradients, "velocity", group["momentum"])
             torch._foreach_add_(parameters, velocities, alpha=-group["lr"])
 
 
 class RMSprop(Optimizer):
-    """Divide each gradient by a running root mean square (Hinton 2012, lecture 6e).
+    """RMSprop, which divides each gradient by a moving root mean square (Hinton 2012, lecture 6e).
 
     v ← ρ·v + (1 − ρ)·g²;  w ← w − lr·g / √(v + ε). torch.optim.RMSprop has ε outside the root.
     """
@@ -137,24 +148,24 @@ class RMSprop(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Take one step along the gradients."""
+        """Update the parameters once, from their gradients."""
         for group in self.param_groups:
-            if steps.fits(group["params"]):
-                parameters = [each for each in group["params"] if each.grad is not None]
-                squares = _state(self, parameters, "mean_square")
-                steps.rmsprop(
+            if steps.supports(group["params"]):
+                parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+                squares = self._get_state(parameters, "mean_square")
+                steps.step_rmsprop(
                     parameters,
                     squares,
-                    rate=group["lr"],
+                    learning_rate=group["lr"],
                     rho=group["rho"],
                     epsilon=group["epsilon"],
-                    decay=group["weight_decay"],
+                    weight_decay=group["weight_decay"],
                 )
                 continue
-            parameters, gradients = _with_gradients(group)
+            parameters, gradients = _collect_gradients(group)
             if not parameters:
                 continue
-            squares = _state(self, parameters, "mean_square")
+            squares = self._get_state(parameters, "mean_square")
             torch._foreach_mul_(squares, group["rho"])
             torch._foreach_addcmul_(squares, gradients, gradients, value=1 - group["rho"])
             roots = torch._foreach_add(squares, group["epsilon"])
@@ -163,10 +174,10 @@ class RMSprop(Optimizer):
 
 
 class Adam(Optimizer):
-    """Adam in the form of Kingma and Ba's section 2, last paragraph (2015): ε̂ beside the uncorrected √v.
+    """Adam in the form at the end of section 2 of Kingma and Ba (2015): ε̂ is added to the uncorrected √v.
 
     m ← β₁·m + (1 − β₁)·g;  v ← β₂·v + (1 − β₂)·g²;  w ← w − lr·√(1 − β₂ᵗ)/(1 − β₁ᵗ) · m / (√v + ε̂).
-    torch.optim.Adam corrects v first, which makes its ε another one.
+    torch.optim.Adam corrects v first, so its ε has another meaning.
     """
 
     def __init__(
@@ -177,29 +188,29 @@ class Adam(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Take one step along the gradients."""
+        """Update the parameters once, from their gradients."""
         for group in self.param_groups:
             group["steps"] += 1
             correction = (1 - group["beta_2"] ** group["steps"]) ** 0.5 / (
                 1 - group["beta_1"] ** group["steps"]
             )
-            if steps.fits(group["params"]):
-                parameters = [each for each in group["params"] if each.grad is not None]
-                steps.adam(
+            if steps.supports(group["params"]):
+                parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+                steps.step_adam(
                     parameters,
-                    _state(self, parameters, "mean"),
-                    _state(self, parameters, "mean_square"),
-                    rate=group["lr"] * correction,
+                    self._get_state(parameters, "mean"),
+                    self._get_state(parameters, "mean_square"),
+                    learning_rate=group["lr"] * correction,
                     beta_1=group["beta_1"],
                     beta_2=group["beta_2"],
                     epsilon=group["epsilon"],
-                    decay=group["weight_decay"],
+                    weight_decay=group["weight_decay"],
                 )
                 continue
-            parameters, gradients = _with_gradients(group)
+            parameters, gradients = _collect_gradients(group)
             if not parameters:
                 continue
-            means, squares = _state(self, parameters, "mean"), _state(self, parameters, "mean_square")
+            means, squares = self._get_state(parameters, "mean"), self._get_state(parameters, "mean_square")
             torch._foreach_lerp_(means, gradients, 1 - group["beta_1"])
             torch._foreach_mul_(squares, group["beta_2"])
             torch._foreach_addcmul_(squares, gradients, gradients, value=1 - group["beta_2"])
@@ -209,11 +220,10 @@ class Adam(Optimizer):
 
 
 class Muon(Optimizer):
-    """Momentum, made orthogonal by Newton–Schulz iterations, for matrices (Jordan 2024).
+    """Muon, whose updates are momentum made orthogonal by Newton-Schulz iterations (Jordan 2024).
 
-    A group with `iterations` 0 is trained by gradient descent with Nesterov's momentum instead. In the
-    others each kernel (O, …), seen as a matrix with O rows, keeps the Frobenius norm √O, and a step adds to
-    it a matrix of about orthogonal rows times the rate.
+    A kernel (O, …) is seen as a matrix with O rows. It is scaled to the Frobenius norm √O before each step,
+    and the update has nearly orthogonal rows. Groups with `iterations` 0 use SGD with Nesterov momentum.
     """
 
     def __init__(self, groups: Iterable[dict[str, Any]]) -> None:
@@ -221,33 +231,35 @@ class Muon(Optimizer):
 
     @torch.no_grad()
     def step(self) -> None:
-        """Take one step along the gradients."""
+        """Update the parameters once, from their gradients."""
         for group in self.param_groups:
-            parameters, gradients = _with_gradients(group)
+            parameters, gradients = _collect_gradients(group)
             if not parameters:
                 continue
-            buffers = self._gathered(parameters, gradients, "momentum", group["momentum"])
-            updates = list(torch._foreach_add(gradients, buffers, alpha=group["momentum"]))
+            velocities = self._update_velocities(parameters, gradients, "momentum", group["momentum"])
+            updates = list(torch._foreach_add(gradients, velocities, alpha=group["momentum"]))
             if group["iterations"]:
                 norms = torch._foreach_norm(parameters)
-                for norm, each in zip(norms, parameters, strict=True):
-                    torch.div(len(each) ** 0.5, norm.clamp_(min=1e-7), out=norm)  # a kernel may begin at zero
+                for norm, kernel in zip(norms, parameters, strict=True):
+                    # A kernel can be zero at first, so its norm is not divided by as it is.
+                    torch.div(len(kernel) ** 0.5, norm.clamp_(min=1e-7), out=norm)
                 torch._foreach_mul_(parameters, norms)
-                updates = orthogonalised(updates, group["iterations"])
+                updates = orthogonalise(updates, group["iterations"])
             torch._foreach_add_(parameters, updates, alpha=-group["lr"])
 
 
-def orthogonalised(updates: Iterable[Tensor], iterations: int) -> list[Tensor]:
-    """Bring each update (O, …), seen as a matrix with O rows, near the orthogonal matrix closest to it.
+def orthogonalise(updates: Iterable[Tensor], iterations: int) -> list[Tensor]:
+    """Bring each update (O, C, H, W), seen as a matrix with O rows, near the closest orthogonal matrix.
 
-    A quintic polynomial, applied `iterations` times, drives all singular values towards one (Jordan 2024).
+    A polynomial of degree five, applied `iterations` times, drives all singular values towards one (Jordan
+    2024).
     """
     updates = list(updates)
-    if steps.orthogonal_fits(updates):
-        return steps.orthogonalised(updates, iterations)
-    found = []
-    for each in updates:
-        matrix = each.permute(0, 2, 3, 1).flatten(1)  # a view on channels-last memory; (O, 9·C)
+    if steps.supports_orthogonalisation(updates):
+        return steps.orthogonalise(updates, iterations)
+    orthogonal = []
+    for update in updates:
+        matrix = update.permute(0, 2, 3, 1).flatten(1)  # (O, H·W·C), a view for channels-last memory
         wide = len(matrix) <= matrix.shape[1]
         x = matrix / (matrix.norm() + 1e-7)
         x = x if wide else x.T
@@ -257,23 +269,15 @@ def orthogonalised(updates: Iterable[Tensor], iterations: int) -> list[Tensor]:
                 x, torch.addmm(square, square, square, beta=-4.7750, alpha=2.0315), x, beta=3.4445
             )
         x = x if wide else x.T
-        o, c, h, w = each.shape
-        found.append(x.reshape(o, h, w, c).permute(0, 3, 1, 2))
-    return found
+        o, c, h, w = update.shape
+        orthogonal.append(x.reshape(o, h, w, c).permute(0, 3, 1, 2))
+    return orthogonal
 
 
-def _with_gradients(group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
-    """Return the group's parameters that have a gradient, and the gradients with the L2 penalty's added."""
-    parameters = [each for each in group["params"] if each.grad is not None]
-    gradients = [each.grad for each in parameters]
+def _collect_gradients(group: dict[str, Any]) -> tuple[list[Tensor], list[Tensor]]:
+    """Return the parameters that have a gradient, and their gradients with that of the L2 penalty."""
+    parameters = [parameter for parameter in group["params"] if parameter.grad is not None]
+    gradients = [parameter.grad for parameter in parameters]
     if group["weight_decay"] and parameters:
         gradients = list(torch._foreach_add(gradients, parameters, alpha=group["weight_decay"]))
     return parameters, gradients
-
-
-def _state(optimizer: Optimizer, parameters: list[Tensor], name: str) -> list[Tensor]:
-    """Return each parameter's running average of that name, zero at first."""
-    for each in parameters:
-        if name not in optimizer.state[each]:
-            optimizer.state[each][name] = torch.zeros_like(each)
-    return [optimizer.state[each][name] for each in parameters]

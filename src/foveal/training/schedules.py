@@ -1,7 +1,7 @@
-"""Learning rates by step, and decisions between epochs: small objects that decide from numbers alone.
+"""Learning rates by step, and decisions after each epoch: small objects that decide from numbers alone.
 
-The three that decide compare as Keras' callbacks do, NaN included: a loss that is not a number never
-improves.
+`ReduceOnPlateau`, `EarlyStopper` and `BestEpoch` compare losses as Keras' callbacks do. As there, a loss that
+is NaN is never an improvement.
 """
 
 from dataclasses import asdict, dataclass
@@ -10,60 +10,68 @@ from typing import Any
 
 
 @dataclass(kw_only=True)
-class Course:
-    """How far a run has come, from 0 at its first step to 1 after its last.
+class Progress:
+    """The progress of a run, from 0 before its first step to 1 after its last.
 
-    Progress is a straight line over the steps. Where their number is corrected under way the line bends;
-    what is behind stays behind, so whatever follows progress goes on without a jump and ends in time.
+    Progress grows in a straight line with the steps. When the number of steps is corrected during training,
+    the line bends: the progress made so far stays, and the rest reaches 1 at the new last step. So a learning
+    rate that depends on progress never jumps and always reaches its end.
     """
 
     steps: int
-    """In all."""
-    since: int = 0
-    """The step of the last correction,"""
-    before: float = 0.0
-    """and the progress at it."""
+    """The number of steps in the whole run."""
+    corrected_at: int = 0
+    """The step after which the number of steps was last corrected, or 0."""
+    progress_then: float = 0.0
+    """The progress at the last correction."""
 
-    def progress(self, step: int) -> float:
-        """Return the progress at a step, counted from 0, not before the last correction."""
+    def at(self, step: int) -> float:
+        """Return the progress after `step` steps, which must not lie before the last correction."""
         if step >= self.steps:
             return 1.0
-        return self.before + (1 - self.before) * (step - self.since) / (self.steps - self.since)
+        share = (1 - self.progress_then) * (step - self.corrected_at) / (self.steps - self.corrected_at)
+        return self.progress_then + share
 
     def correct(self, step: int, steps: int) -> None:
-        """Go on from `step` so as to end after so many steps in all."""
-        self.before, self.since, self.steps = self.progress(step), step, steps
+        """Let the run, which is at `step`, end after `steps` steps in all."""
+        self.progress_then, self.corrected_at, self.steps = self.at(step), step, steps
 
 
 @dataclass(frozen=True, kw_only=True)
-class Anneal:
-    """A straight line down to zero, after a rise over the first `warm_up` of all steps."""
+class LinearAnneal:
+    """A learning rate that rises in a straight line during the warm-up and then falls to zero."""
 
     warm_up: float
+    """The share of all steps over which the learning rate rises from zero."""
 
-    def factor(self, progress: float, steps: int) -> float:
-        """Return what the learning rate is multiplied with at a point of a run's progress."""
+    def compute_factor(self, progress: float, steps: int) -> float:
+        """Return the factor of the learning rate at a progress from 0 to 1 of a run of `steps` steps."""
         if progress < self.warm_up:
             return (progress * steps + 1) / (self.warm_up * steps + 1)
         return (1 - progress) / (1 - self.warm_up)
 
 
 @dataclass(kw_only=True)
-class Plateau:
-    """Say when to cut the learning rate (Keras' ReduceLROnPlateau without cooldown or floor).
+class ReduceOnPlateau:
+    """Cuts of the learning rate (Keras' ReduceLROnPlateau without cooldown and minimum).
 
-    An improvement is a loss below the best by more than `min_delta`. After `patience` epochs without one
-    the rate is to be cut, and counting starts anew.
+    A loss is an improvement if it is below the best by more than `min_delta`. After `patience` epochs without
+    improvement the learning rate is cut, and the count begins again.
     """
 
     factor: float
+    """The factor that the learning rate is multiplied by at each cut."""
     patience: int
+    """The number of epochs without improvement before a cut."""
     min_delta: float
+    """The loss must fall by more than this to count as an improvement."""
     best: float = inf
+    """The lowest loss that counted as an improvement."""
     waited: int = 0
+    """The number of epochs since the last improvement or cut."""
 
     def update(self, loss: float, learning_rate: float) -> float:
-        """Take an epoch's validation loss; return the learning rate to go on with."""
+        """Take the validation loss of an epoch, and return the learning rate of the next."""
         if loss < self.best - self.min_delta:
             self.best, self.waited = loss, 0
             return learning_rate
@@ -74,29 +82,33 @@ class Plateau:
         return learning_rate * self.factor
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` needs to go on deciding alike."""
-        return {"best": _finite(self.best), "waited": self.waited}
+        """Return what `load_state_dict` restores, as JSON values."""
+        return {"best": _null_if_infinite(self.best), "waited": self.waited}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state_dict` returned."""
-        self.best, self.waited = _infinite(state["best"]), state["waited"]
+        """Restore a state that `state_dict` returned."""
+        self.best, self.waited = _infinite_if_null(state["best"]), state["waited"]
 
 
 @dataclass(kw_only=True)
-class EarlyStopping:
-    """Say when to stop (Keras' EarlyStopping with min_delta 0).
+class EarlyStopper:
+    """The decision to stop (Keras' EarlyStopping with min_delta 0).
 
-    Training stops after `patience` epochs in a row without a loss below the best, but, as in Keras, never
+    Training stops after `patience` epochs in a row without a loss below the best. As in Keras, it never stops
     after the very first epoch.
     """
 
     patience: int
+    """The number of epochs in a row without improvement after which training stops."""
     best: float = inf
+    """The lowest loss of all epochs."""
     waited: int = 0
+    """The number of epochs since the lowest loss."""
     epochs: int = 0
+    """The number of epochs in all."""
 
     def update(self, loss: float) -> bool:
-        """Take an epoch's validation loss; return whether to stop."""
+        """Take the validation loss of an epoch, and return whether to stop."""
         self.epochs += 1
         self.waited += 1
         if loss < self.best:
@@ -104,46 +116,50 @@ class EarlyStopping:
         return self.waited >= self.patience and self.epochs > 1
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` needs to go on deciding alike."""
-        return {"best": _finite(self.best), "waited": self.waited, "epochs": self.epochs}
+        """Return what `load_state_dict` restores, as JSON values."""
+        return {"best": _null_if_infinite(self.best), "waited": self.waited, "epochs": self.epochs}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state_dict` returned."""
-        self.best, self.waited, self.epochs = _infinite(state["best"]), state["waited"], state["epochs"]
+        """Restore a state that `state_dict` returned."""
+        self.best = _infinite_if_null(state["best"])
+        self.waited, self.epochs = state["waited"], state["epochs"]
 
 
 @dataclass(kw_only=True)
-class Best:
-    """Remember the epoch with the lowest loss (Keras' ModelCheckpoint with save_best_only).
+class BestEpoch:
+    """The epoch with the lowest validation loss (Keras' ModelCheckpoint with save_best_only).
 
-    Where nothing validates, every epoch is better than the one before: the last weights are kept.
+    In a run without validation every epoch counts as better than the one before: the last weights are kept.
     """
 
     loss: float = inf
+    """The validation loss of the best epoch, or infinity in a run without validation."""
     epoch: int = 0
+    """The number of the best epoch, from 1, or 0 before the first epoch has ended."""
     step: int = 0
+    """The number of steps that were done when the best epoch ended."""
 
     def update(self, loss: float | None, *, epoch: int, step: int) -> bool:
-        """Take an epoch's validation loss (None: nothing validates); return whether it is the best."""
-        # The first epoch is kept even if its loss is NaN: a run always has weights to show.
-        better = loss is None or loss < self.loss or self.epoch == 0
-        if better:
+        """Take the validation loss of an epoch, or None without validation; return whether it is the best."""
+        # The first epoch is kept even if its loss is NaN, so that a run always has weights.
+        is_best = loss is None or loss < self.loss or self.epoch == 0
+        if is_best:
             self.loss, self.epoch, self.step = inf if loss is None else loss, epoch, step
-        return better
+        return is_best
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what `load_state_dict` needs to go on deciding alike."""
-        return asdict(self) | {"loss": _finite(self.loss)}
+        """Return what `load_state_dict` restores, as JSON values."""
+        return asdict(self) | {"loss": _null_if_infinite(self.loss)}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on from a state that `state_dict` returned."""
-        self.loss, self.epoch, self.step = _infinite(state["loss"]), state["epoch"], state["step"]
+        """Restore a state that `state_dict` returned."""
+        self.loss, self.epoch, self.step = _infinite_if_null(state["loss"]), state["epoch"], state["step"]
 
 
-def _finite(loss: float) -> float | None:
-    """JSON has no infinity: a best that is still infinite is written as null."""
+def _null_if_infinite(loss: float) -> float | None:
+    """Return a loss as a JSON value, which cannot be infinite."""
     return None if loss == inf else loss
 
 
-def _infinite(loss: float | None) -> float:
+def _infinite_if_null(loss: float | None) -> float:
     return inf if loss is None else loss

@@ -1,49 +1,55 @@
-"""Where a run is: everything that changes while it trains, and how that is saved and taken up again."""
+"""The state of a run: everything that changes during training, and how it is saved and restored."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from torch import nn
 
-from foveal import progress
+from foveal.commands import show_command
 from foveal.data.batches import Batch
 from foveal.errors import RunError
-from foveal.recipe import Custom, Recipe
-from foveal.run import RunFolder, outside_faults
-from foveal.settings import differences
+from foveal.files.atomic import outside_faults
+from foveal.files.events import CheckpointDamaged, Resumed, RolledBack
+from foveal.files.run_folder import RunFolder
+from foveal.progress import warn
+from foveal.recipe.networks import Custom
+from foveal.recipe.overrides import describe_changes
+from foveal.recipe.recipe import Recipe
 from foveal.training import checkpoint, optimizers
 from foveal.training.checkpoint import Checkpoint, DamagedError
-from foveal.training.epoch import Step, TrainingState, balanced_class_weights, run_epoch
-from foveal.training.schedules import Anneal, Best, Course, EarlyStopping, Plateau
+from foveal.training.epoch import Step, TrainingState, compute_balanced_class_weights, run_epoch
+from foveal.training.schedules import BestEpoch, EarlyStopper, LinearAnneal, Progress, ReduceOnPlateau
 
-FORCING = "to go on all the same, not to the same bits: --force"
-"""What can be done where an exact resume is refused."""
+FORCE_ADVICE = "to go on all the same, not to the same bits: --force"
+"""The advice in messages that refuse an exact resume."""
 
 
 @dataclass(kw_only=True)
-class EpochSoFar:
-    """Sums over the steps of an epoch under way."""
+class EpochTotals:
+    """Sums over the steps so far of the current epoch."""
 
     images: int = 0
+    """The number of images."""
     loss_sum: float = 0.0
-    """Over images."""
+    """The sum of the images' losses."""
     correct: int = 0
+    """The number of images that were classified correctly in their step."""
 
     def add(self, step: Step) -> None:
-        """Count a step."""
+        """Add a step."""
         self.images += step.images
         self.loss_sum += step.loss * step.images
         self.correct += step.correct
 
     @property
     def loss(self) -> float:
-        """Mean over the images so far."""
+        """The mean loss of the images so far."""
         return self.loss_sum / self.images
 
     @property
     def accuracy(self) -> float:
-        """Share of the images so far that were right when their turn came."""
+        """The share of the images so far that were classified correctly in their step."""
         return self.correct / self.images
 
 
@@ -52,30 +58,47 @@ class Session:
     """A run in progress."""
 
     folder: RunFolder
+    """The run folder, where checkpoints, history and events are written."""
     recipe: Recipe
+    """The recipe that is trained."""
     state: TrainingState
-    course: Course
-    anneal: Anneal | None
-    plateau: Plateau | None
-    early_stopping: EarlyStopping | None
-    best: Best = field(default_factory=Best)
+    """The network, the optimizer and the loss."""
+    progress: Progress
+    """The number of steps in all, and the share of them that is done at each step."""
+    anneal: LinearAnneal | None
+    """The learning rate schedule, if the recipe has one."""
+    plateau: ReduceOnPlateau | None
+    """The cuts of the learning rate, if the recipe has them."""
+    early_stopping: EarlyStopper | None
+    """The decision to stop early, if the recipe has it."""
+    best: BestEpoch = field(default_factory=BestEpoch)
+    """The best epoch so far."""
     epoch: int = 1
-    """The epoch under way, from 1."""
-    position: int = 0
-    """Batches of it that are done."""
+    """The number of the current epoch, from 1."""
+    batches_done: int = 0
+    """The number of batches of the current epoch that are done."""
     step: int = 0
-    """Optimizer steps since the run began."""
-    so_far: EpochSoFar = field(default_factory=EpochSoFar)
-    stopping: bool = False
-    """Whether early stopping has decided."""
-    slowed: bool = False
-    """Whether training diverged once and goes on with half the learning rate."""
+    """The number of optimizer steps since the run began."""
+    totals: EpochTotals = field(default_factory=EpochTotals)
+    """The sums over the steps of the current epoch."""
+    stopped_early: bool = False
+    """Whether early stopping, or the caller, has decided to stop."""
+    rate_halved: bool = False
+    """Whether training diverged once and continues with half the learning rate."""
 
     @classmethod
     def begin(
         cls, folder: RunFolder, recipe: Recipe, network: nn.Module, class_counts: list[int], *, steps: int
     ) -> "Session":
-        """Set up a run at its first step, of so many in all."""
+        """Return a new session before its first step.
+
+        Args:
+            folder: The run folder.
+            recipe: The recipe to train.
+            network: The network with its initial weights.
+            class_counts: The number of training images of each class.
+            steps: The number of optimizer steps in all.
+        """
         balanced = recipe.class_weights == "balanced"
         plateau, stopping = recipe.plateau, recipe.early_stopping
         return cls(
@@ -83,178 +106,204 @@ class Session:
             recipe=recipe,
             state=TrainingState(
                 network=network,
-                optimizer=optimizers.build(recipe.optimizer, network, l2=recipe.l2),
-                class_weights=balanced_class_weights(class_counts) if balanced else None,
+                optimizer=optimizers.build_optimizer(recipe.optimizer, network, l2=recipe.l2),
+                class_weights=compute_balanced_class_weights(class_counts) if balanced else None,
                 label_smoothing=recipe.label_smoothing,
             ),
-            course=Course(steps=steps),
-            anneal=Anneal(**asdict(recipe.anneal)) if recipe.anneal else None,
-            plateau=Plateau(**asdict(plateau)) if plateau else None,
-            early_stopping=EarlyStopping(**asdict(stopping)) if stopping else None,
+            progress=Progress(steps=steps),
+            anneal=LinearAnneal(**asdict(recipe.anneal)) if recipe.anneal else None,
+            plateau=ReduceOnPlateau(**asdict(plateau)) if plateau else None,
+            early_stopping=EarlyStopper(**asdict(stopping)) if stopping else None,
         )
 
-    def steps(self, batches: Iterable[Batch]) -> Iterator[Step]:
-        """Train on the rest of an epoch's batches, each with its own learning rate, until the course ends.
+    def train_steps(self, batches: Iterable[Batch]) -> Iterator[Step]:
+        """Train on the remaining batches of an epoch, each with its own learning rate, and yield each step.
+
+        Training ends after the last step of the run, even if there are more batches.
 
         Raises:
-            DivergenceError: the loss is not finite; the weights are those from before the step.
+            DivergenceError: The loss is not finite. The weights are those from before the step.
         """
 
-        def rated() -> Iterator[Batch]:
+        def iter_batches_with_rates() -> Iterator[Batch]:
             for batch in batches:
-                if self.step >= self.course.steps:
+                if self.step >= self.progress.steps:
                     return
-                self.state.learning_rate = self.rate()
+                self.state.learning_rate = self._compute_learning_rate()
                 yield batch
 
-        for step in run_epoch(self.state, rated(), done=self.step):
-            self.so_far.add(step)
-            self.position += 1
+        for step in run_epoch(self.state, iter_batches_with_rates(), steps_done=self.step):
+            self.totals.add(step)
+            self.batches_done += 1
             self.step += 1
             yield step
 
     @property
     def ended(self) -> bool:
-        """Whether all steps are done and the last epoch was judged, or early stopping has decided."""
-        return self.stopping or (self.step >= self.course.steps and self.position == 0)
+        """Whether all steps are done and the last epoch is validated, or the run has stopped early."""
+        return self.stopped_early or (self.step >= self.progress.steps and self.batches_done == 0)
 
-    @property
-    def progress(self) -> float:
-        """How far the run has come, from 0 to 1."""
-        return self.course.progress(self.step)
+    def count_epochs(self, steps_per_epoch: int) -> int:
+        """Return the number of epochs of the run. The last of them may be incomplete."""
+        return -(-self.progress.steps // steps_per_epoch)
 
-    def epochs(self, per_epoch: int) -> int:
-        """Return how many epochs, the last of them perhaps not a whole one, the course has."""
-        return -(-self.course.steps // per_epoch)
-
-    def rate(self) -> float:
-        """Return the learning rate of the step that comes next."""
+    def _compute_learning_rate(self) -> float:
+        """Return the learning rate of the next step."""
         if self.anneal is None:
             return self.state.learning_rate
-        full: float = self.state.optimizer.param_groups[0]["initial_lr"]
-        return full * self.anneal.factor(self.progress, self.course.steps) / (2 if self.slowed else 1)
+        initial_rate: float = self.state.optimizer.param_groups[0]["initial_lr"]
+        factor = self.anneal.compute_factor(self.progress.at(self.step), self.progress.steps)
+        return initial_rate * factor / (2 if self.rate_halved else 1)
 
-    def next_epoch(self) -> None:
-        """Move on to the beginning of the next epoch."""
+    def begin_next_epoch(self) -> None:
+        """Move to the beginning of the next epoch."""
         self.epoch += 1
-        self.position = 0
-        self.so_far = EpochSoFar()
+        self.batches_done = 0
+        self.totals = EpochTotals()
 
-    # ---- saving and going on
+    # ---- saving and restoring
 
     def save(self) -> None:
-        """Write a checkpoint; keep it, the one before and the best."""
-        path = checkpoint.checkpoint_path(self.folder.checkpoints, self.step)
+        """Write a checkpoint. The one before and the one of the best epoch are kept, others are deleted."""
+        path = checkpoint.locate_checkpoint(self.folder.checkpoints, self.step)
         checkpoint.save_checkpoint(path, self.state.network, self.state.optimizer, self._state_dict())
-        checkpoint.prune(self.folder.checkpoints, keep={self.best.step})
+        checkpoint.prune_checkpoints(self.folder.checkpoints, keep={self.best.step})
 
-    def go_on(self, *, force: bool = False) -> list[str]:
-        """Take up the newest checkpoint that is whole, if there is one, and cut the history back to it.
+    def resume(self, *, force: bool = False, extended: bool = False) -> list[str]:
+        """Restore the newest undamaged checkpoint, if there is one, and cut the history to fit it.
 
-        Returned is in what the recipe was changed since.
+        Args:
+            force: Whether to accept a recipe that is not that of the checkpoint.
+            extended: Whether the recipe may have another number of epochs than that of the checkpoint. The
+                steps that are done are those of such a run.
+
+        Returns:
+            A phrase for each change of the recipe since the checkpoint.
 
         Raises:
-            RunError: the recipe is not that of the checkpoint, unless `force` takes that; or a checkpoint is
-                whole and does not fit.
+            RunError: The recipe is not that of the checkpoint and `force` is false, or an undamaged
+                checkpoint does not fit the network.
         """
         paths = [
-            checkpoint.checkpoint_path(self.folder.checkpoints, step)
-            for step in checkpoint.checkpoint_steps(self.folder.checkpoints)
+            checkpoint.locate_checkpoint(self.folder.checkpoints, step)
+            for step in checkpoint.list_checkpoint_steps(self.folder.checkpoints)
         ]
-        recorded = (checkpoint.recorded_recipe(path) for path in reversed(paths))
-        then = next((each for each in recorded if each is not None), self.recipe.to_json())
-        changed = differences(then, self.recipe.to_json())
-        if changed and not force:
-            raise RunError(f"{self.folder.path} cannot be resumed: the setting {changed[0]}; {FORCING}")
-        planned = self.course.steps
-        self._take_up()
-        if changed and self.course.steps != planned:
-            self.course.correct(self.step, max(planned, self.step))
-        self.folder.event("resumed", epoch=self.epoch, step=self.step)
-        return [f"the setting {each}" for each in changed]
+        recorded = (checkpoint.read_recorded_recipe(path) for path in reversed(paths))
+        before = next((recipe for recipe in recorded if recipe is not None), None)
+        if before is None:  # so only an undamaged recipe.json can tell
+            before = self.folder.recipe
+        if extended and isinstance(before, Mapping):
+            before = {**before, "epochs": self.recipe.epochs}
+        changes = describe_changes(before, self.recipe.to_json())
+        if changes and not force:
+            raise RunError(f"{self.folder.path} cannot be resumed: the setting {changes[0]}; {FORCE_ADVICE}")
+        planned_steps = self.progress.steps
+        self.restore_latest()
+        if changes and self.progress.steps != planned_steps:
+            self.progress.correct(self.step, max(planned_steps, self.step))
+        elif extended:
+            self.progress = Progress(steps=planned_steps)
+        self.folder.add_event(Resumed(epoch=self.epoch, step=self.step))
+        return [f"the setting {change}" for change in changes]
 
-    def go_back(self) -> None:
-        """Take up the newest checkpoint once more, with half the learning rate."""
-        here = self.step
-        self._take_up()
-        self.slowed = True
-        self.folder.event("went back", step=here, to=self.step, epoch=self.epoch)
+    def forget_losses(self) -> None:
+        """Let all decisions from validation losses start anew, because these were measured on other images.
+
+        A run at its end keeps its last weights, as one without validation.
+        """
+        self.best = BestEpoch()
+        if self.plateau is not None:
+            self.plateau.load_state_dict({"best": None, "waited": 0})
+        if self.early_stopping is not None:
+            state = self.early_stopping.state_dict()
+            self.early_stopping.load_state_dict({**state, "best": None, "waited": 0})
+        if self.ended:
+            self.best.update(None, epoch=self.epoch - 1, step=self.step)
+        self.folder.forget_validation()
+
+    def roll_back(self) -> None:
+        """Return to the newest checkpoint, after training diverged, with half the learning rate."""
+        diverged_at = self.step
+        self.restore_latest()
+        self.rate_halved = True
+        if self.anneal is None:
+            self.state.learning_rate /= 2  # with a schedule, each step's rate is halved as it is computed
+        self.folder.add_event(RolledBack(step=diverged_at, to=self.step, epoch=self.epoch))
         self.save()
 
     def restore_best(self) -> None:
-        """Give the network the weights of the best epoch, and keep that checkpoint and the last one only.
+        """Load the weights of the best epoch, and keep only that checkpoint and the last one.
 
-        Which others there are depends on the clock.
+        Which other checkpoints there are depends on the clock.
 
         Raises:
-            RunError: their checkpoint is damaged.
+            RunError: The checkpoint of the best epoch is damaged.
         """
         try:
-            best = self._read(self.best.step)
+            best = self._read_checkpoint(self.best.step)
         except RunError as error:
-            again = f"to train the missing part again: foveal resume {self.folder.path}"
+            again = f"to train the missing part again: {show_command('resume', self.folder.path)}"
             raise RunError(f"{error}; {again}") from error
         best.restore(self.state.network)
-        checkpoint.prune(self.folder.checkpoints, keep={self.best.step}, last=1)
+        checkpoint.prune_checkpoints(self.folder.checkpoints, keep={self.best.step}, last=1)
 
-    def _take_up(self) -> None:
-        """Go to the newest checkpoint that is whole, and whose best epoch's is; without any, to the start.
+    def restore_latest(self) -> None:
+        """Restore the newest undamaged checkpoint whose best epoch has an undamaged checkpoint, too.
+
+        Without any, the session stays at its start. Damaged checkpoints are renamed.
 
         Raises:
-            RunError: one is whole and does not fit; or none is, and the start is not known.
+            RunError: A checkpoint is undamaged but does not fit, or none is left and the start is not known.
         """
-        for step in reversed(checkpoint.checkpoint_steps(self.folder.checkpoints)):
+        for step in reversed(checkpoint.list_checkpoint_steps(self.folder.checkpoints)):
             try:
-                found = self._read(step)
-                if (best := found.state["best"]["step"]) not in (0, step):
-                    self._read(best)
+                latest = self._read_checkpoint(step)
+                if (best_step := latest.state["best"]["step"]) not in (0, step):
+                    self._read_checkpoint(best_step)
             except DamagedError as error:
-                progress.warn(f"{error}; going on from the one before")
-                self.folder.event("checkpoint damaged", step=step)
-                path = checkpoint.checkpoint_path(self.folder.checkpoints, step)
+                warn(f"{error}; going on from the one before")
+                self.folder.add_event(CheckpointDamaged(step=step))
+                path = checkpoint.locate_checkpoint(self.folder.checkpoints, step)
                 with outside_faults(path):
-                    path.rename(path.with_suffix(".damaged"))  # it counts no longer, but may be wanted
+                    path.rename(path.with_suffix(".damaged"))  # not deleted, because somebody may want it
                 continue
-            found.restore(self.state.network, self.state.optimizer)
-            self._load_state_dict(found.state)
+            latest.restore(self.state.network, self.state.optimizer)
+            self._load_state_dict(latest.state)
             break
         else:
             if self.step > 0 or isinstance(self.recipe.model, Custom):
                 raise RunError(f"{self.folder.path} has no whole checkpoint left; train anew")
         self.folder.cut_history(self.epoch - 1)
 
-    def _read(self, step: int) -> Checkpoint:
-        path = checkpoint.checkpoint_path(self.folder.checkpoints, step)
-        found = checkpoint.read_checkpoint(path, self.state.network, self.state.optimizer)
-        if found.state.keys() != self._state_dict().keys() or found.state["best"].keys() != {
-            "loss",
-            "epoch",
-            "step",
-        }:
+    def _read_checkpoint(self, step: int) -> Checkpoint:
+        path = checkpoint.locate_checkpoint(self.folder.checkpoints, step)
+        stored = checkpoint.read_checkpoint(path, self.state.network, self.state.optimizer)
+        expected = self._state_dict()
+        if stored.state.keys() != expected.keys() or stored.state["best"].keys() != expected["best"].keys():
             raise RunError(f"the checkpoint {path} does not fit: another version of Foveal wrote it")
-        return found
+        return stored
 
     def _state_dict(self) -> dict[str, Any]:
-        """Return everything but tensors that going on needs, as JSON values."""
+        """Return everything but the tensors that a resumed run needs, as JSON values."""
         return {
             "epoch": self.epoch,
-            "position": self.position,
+            "batches_done": self.batches_done,
             "step": self.step,
             "recipe": self.recipe.to_json(),
-            "so_far": asdict(self.so_far),
-            "stopping": self.stopping,
-            "slowed": self.slowed,
-            "course": asdict(self.course),
+            "totals": asdict(self.totals),
+            "stopped_early": self.stopped_early,
+            "rate_halved": self.rate_halved,
+            "progress": asdict(self.progress),
             "best": self.best.state_dict(),
             "plateau": self.plateau.state_dict() if self.plateau else None,
             "early_stopping": self.early_stopping.state_dict() if self.early_stopping else None,
         }
 
     def _load_state_dict(self, state: dict[str, Any]) -> None:
-        self.epoch, self.position, self.step = state["epoch"], state["position"], state["step"]
-        self.so_far = EpochSoFar(**state["so_far"])
-        self.stopping, self.slowed = state["stopping"], state["slowed"]
-        self.course = Course(**state["course"])
+        self.epoch, self.batches_done, self.step = state["epoch"], state["batches_done"], state["step"]
+        self.totals = EpochTotals(**state["totals"])
+        self.stopped_early, self.rate_halved = state["stopped_early"], state["rate_halved"]
+        self.progress = Progress(**state["progress"])
         self.best.load_state_dict(state["best"])
         if self.plateau is not None:
             self.plateau.load_state_dict(state["plateau"])

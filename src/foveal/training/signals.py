@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM, noted instead of obeyed at once."""
+"""Ctrl-C and SIGTERM: they are noted, so that a run can save its state before it stops."""
 
 import signal
 import threading
@@ -8,35 +8,36 @@ from dataclasses import dataclass
 from types import FrameType
 
 
-class Stopped(BaseException):
-    """A signal came where it need not wait. Nothing but who asked for it is to catch it."""
+class StoppedAtOnce(BaseException):
+    """A signal came inside `Interruption.stop_at_once`. Only the caller of that may catch this."""
 
 
 @dataclass
 class Interruption:
-    """The signal that asks to stop, once one has."""
+    """The signal that asks the run to stop, if one came."""
 
     signal_number: int | None = None
-    waits: bool = True
-    """Whether it waits to be looked at."""
+    """The number of the signal, or None."""
+    deferred: bool = True
+    """Whether a signal is only noted, and not raised as `StoppedAtOnce`."""
 
     @contextmanager
-    def at_once(self) -> Iterator[None]:
-        """Do not let a signal wait inside the block: it raises `Stopped`, and so does one from before."""
-        self.waits = False
+    def stop_at_once(self) -> Iterator[None]:
+        """Raise `StoppedAtOnce` for a signal inside the block, and for one that came before."""
+        self.deferred = False
         try:
             if self.signal_number is not None:
-                raise Stopped
+                raise StoppedAtOnce
             yield
         finally:
-            self.waits = True
+            self.deferred = True
 
 
 @contextmanager
-def noted() -> Iterator[Interruption]:
-    """Note the first Ctrl-C or SIGTERM inside the block; a second one acts at once, as before the block.
+def catch_signals() -> Iterator[Interruption]:
+    """Note the first Ctrl-C or SIGTERM inside the block. A second one has its usual effect.
 
-    Only a process's main thread may handle signals; elsewhere the block runs as it is.
+    Python handles signals only in the main thread. In other threads the block runs without this.
     """
     interruption = Interruption()
     if threading.current_thread() is not threading.main_thread():
@@ -44,16 +45,16 @@ def noted() -> Iterator[Interruption]:
         return
 
     def restore() -> None:
-        for each, handler in before.items():
-            signal.signal(each, handler)
+        for number, handler in handlers_before.items():
+            signal.signal(number, handler)
 
     def note(number: int, _frame: FrameType | None) -> None:
         interruption.signal_number = number
         restore()
-        if not interruption.waits:
-            raise Stopped
+        if not interruption.deferred:
+            raise StoppedAtOnce
 
-    before = {each: signal.signal(each, note) for each in (signal.SIGINT, signal.SIGTERM)}
+    handlers_before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield interruption
     finally:

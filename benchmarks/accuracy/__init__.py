@@ -1,0 +1,1 @@
+"""How accurate the recipes become, and what each of their parts contributes."""

@@ -1,0 +1,1 @@
+"""How fast Foveal is, and how much memory it takes."""

@@ -1,0 +1,5 @@
+"""What SIGTERM does where nothing has to be saved."""
+
+
+class Terminated(BaseException):
+    """SIGTERM came where nothing has to be saved."""

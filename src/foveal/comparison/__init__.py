@@ -1,0 +1,1 @@
+"""Which of several runs or recipes is better, and whether the images suffice to tell."""

@@ -1,0 +1,1 @@
+"""What to do: recipes, the built-in ones, and changes to them."""

@@ -1,0 +1,1 @@
+"""Figures to sentences, pictures and pages."""
